@@ -1,0 +1,225 @@
+"""The wanted: `stack.yml` and the sources file, typed, with errors that name file and key."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from landbridge.errors import InputError
+
+Target = Literal["el9-x86_64", "el10-x86_64"]
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=64)]
+Requirement = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
+
+CONDA_SUBDIR: dict[str, str] = {"x86_64": "linux-64"}
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RpmWanted(_Strict):
+    """RPMs by their Enterprise Linux names, for every target and for single ones."""
+
+    packages: list[Requirement] = []
+    packages_for: dict[Target, list[Requirement]] = {}
+    weak_dependencies: bool = False
+
+    def for_target(self, target: str) -> list[str]:
+        """Names wanted on `target`, sorted and without repeats."""
+        extra = next((v for k, v in self.packages_for.items() if k == target), [])
+        return sorted({*self.packages, *extra})
+
+
+class CondaEnvironment(_Strict):
+    """One environment: its match specifications and, if it is a kernel, its display name."""
+
+    packages: list[Requirement] = Field(min_length=1)
+    kernel: str | None = None
+
+
+class CondaWanted(_Strict):
+    """Conda environments by name."""
+
+    environments: dict[Name, CondaEnvironment] = {}
+
+
+class PypiWanted(_Strict):
+    """Wheels that users may install with pip, for the Python versions given."""
+
+    packages: list[Requirement] = []
+    python: list[Annotated[str, StringConstraints(pattern=r"^3\.\d+$")]] = ["3.11"]
+
+
+class RWanted(_Strict):
+    """R packages from CRAN; their dependencies follow."""
+
+    packages: list[Requirement] = []
+
+
+class ImageWanted(_Strict):
+    """A container image; a name without a registry host is pulled from `sources.images.registry`.
+
+    On nodes such an image is `localhost/<name>`.
+    """
+
+    name: Annotated[
+        str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._/:-]*:[A-Za-z0-9_][A-Za-z0-9._-]*$")
+    ]
+
+
+class RpmRepository(_Strict):
+    """One dnf repository of a target, with the key that signed its packages."""
+
+    id: Name
+    baseurl: str
+    gpgkey: str
+
+
+class CondaSource(_Strict):
+    """Channels in order of priority: URLs, or names that rattler knows."""
+
+    channels: list[str] = Field(min_length=1)
+
+
+class CranSource(_Strict):
+    """URL of a CRAN mirror (the folder that holds `src/contrib`)."""
+
+    url: str
+
+
+class ImageSource(_Strict):
+    """The registry (host[:port]) for image names without one of their own."""
+
+    registry: str
+    insecure: bool = False
+
+
+class Sources(_Strict):
+    """Where everything comes from at this site. Wheels come from pip's own configuration."""
+
+    rpm: dict[Target, list[RpmRepository]] = {}
+    conda: CondaSource | None = None
+    cran: CranSource | None = None
+    images: ImageSource | None = None
+
+
+class Stack(_Strict):
+    """What is wanted; `sources` may stand in the stack or in a file of its own."""
+
+    name: Name
+    targets: list[Target] = Field(min_length=1)
+    rpm: RpmWanted = RpmWanted()
+    conda: CondaWanted = CondaWanted()
+    pypi: PypiWanted = PypiWanted()
+    r: RWanted = RWanted()
+    images: list[ImageWanted] = []
+    sources: Sources = Sources()
+
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def load_stack(path: Path, sources: Path | None = None) -> Stack:
+    """Read and check a stack; `sources` replaces the stack's own `sources`.
+
+    Args:
+        path: the stack's YAML file.
+        sources: a YAML file with the keys of `Sources`.
+
+    Returns:
+        The stack with its sources in place.
+
+    Raises:
+        InputError: a file is missing, is not YAML, or has a wrong or missing key;
+            every fault is listed with its line.
+    """
+    stack = _load(path, Stack)
+    if sources is not None:
+        stack = stack.model_copy(update={"sources": _load(sources, Sources)})
+    _require_sources(stack, sources or path)
+    return stack
+
+
+def json_schema() -> str:
+    """The JSON schema of `stack.yml`, for editors."""
+    return json.dumps(Stack.model_json_schema(), indent=2, sort_keys=True) + "\n"
+
+
+def _load(path: Path, model: type[_Model]) -> _Model:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{path}: cannot be read: {error}", "give the path of a YAML file"
+        ) from error
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not valid YAML: {error}", "mend the line named above") from error
+    if not isinstance(data, dict):
+        raise InputError(f"{path}: holds no keys", "start from stacks/minimal.yml")
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        lines = [_explain(path, text, dict(fault)) for fault in error.errors()]
+        raise InputError("\n".join(lines), "mend the keys named above") from error
+
+
+def _explain(path: Path, text: str, fault: dict[str, Any]) -> str:
+    keys = [str(key) for key in fault["loc"] if str(key) != "[key]"]
+    where = ".".join(keys)
+    line = _line_of(text, keys)
+    place = f"{path}:{line}" if line else str(path)
+    if fault["type"] == "extra_forbidden":
+        return f"{place}: unknown key '{where}'"
+    given = fault.get("input")
+    shown = f" (given: {given!r})" if isinstance(given, str | int | float) else ""
+    return f"{place}: '{where}': {fault['msg']}{shown}"
+
+
+def _line_of(text: str, keys: list[str]) -> int:
+    """Line of the innermost node on the way `keys`, 1-based; 0 where the document has none."""
+    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    line = 0
+    for key in keys:
+        if isinstance(node, yaml.MappingNode):
+            pair = next(((k, v) for k, v in node.value if k.value == key), None)
+            if pair is None:
+                break
+            line, node = pair[0].start_mark.line + 1, pair[1]
+        elif isinstance(node, yaml.SequenceNode) and re.fullmatch(r"\d+", key):
+            if int(key) >= len(node.value):
+                break
+            node = node.value[int(key)]
+            line = node.start_mark.line + 1
+        else:
+            break
+    return line
+
+
+def _require_sources(stack: Stack, file: Path) -> None:
+    """Every ecosystem that the stack uses needs a source."""
+    sources, missing = stack.sources, []
+    missing += [
+        f"sources.rpm.{target}"
+        for target in stack.targets
+        if stack.rpm.for_target(target) and not sources.rpm.get(target)
+    ]
+    if stack.conda.environments and sources.conda is None:
+        missing.append("sources.conda")
+    if stack.r.packages and sources.cran is None:
+        missing.append("sources.cran")
+    hostless = [i.name for i in stack.images if "." not in i.name.split("/")[0].split(":")[0]]
+    if hostless and sources.images is None:
+        missing.append("sources.images")
+    if missing:
+        raise InputError(
+            f"{file}: no source is given for what the stack wants: {', '.join(missing)}",
+            "give the keys in a file and pass it with --sources (see stacks/sources.example.yml)",
+        )
