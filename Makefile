@@ -20,7 +20,7 @@ PYTEST_ARGS ?=
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
 
-demo: lab ## the whole story: upstreams, nodes, bundle, bootstrap, converge, verify
+demo: $(VENV)/.installed lab-packages ## the whole story: upstreams, nodes, bundle, bootstrap, converge, verify
 	$(LAB) demo
 
 test: lint lab ## every test: lint, unit, molecule scenarios and faults on lab nodes

@@ -72,6 +72,17 @@ class ImageWanted(_Strict):
         str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._/:-]*:[A-Za-z0-9_][A-Za-z0-9._-]*$")
     ]
 
+    @property
+    def host(self) -> str | None:
+        """The registry host in the name, by Docker's rule: a first part with `.` or `:`."""
+        first, slash, _ = self.name.partition("/")
+        return first if slash and ("." in first or ":" in first or first == "localhost") else None
+
+    @property
+    def node_name(self) -> str:
+        """The name under which nodes know the image."""
+        return self.name if self.host else f"localhost/{self.name}"
+
 
 class RpmRepository(_Strict):
     """One dnf repository of a target, with the key that signed its packages."""
@@ -215,8 +226,7 @@ def _require_sources(stack: Stack, file: Path) -> None:
         missing.append("sources.conda")
     if stack.r.packages and sources.cran is None:
         missing.append("sources.cran")
-    hostless = [i.name for i in stack.images if "." not in i.name.split("/")[0].split(":")[0]]
-    if hostless and sources.images is None:
+    if any(image.host is None for image in stack.images) and sources.images is None:
         missing.append("sources.images")
     if missing:
         raise InputError(
