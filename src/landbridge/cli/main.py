@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from landbridge.cli import bundle, stack
+from landbridge.cli import apply, bundle, stack
 from landbridge.errors import LandbridgeError
 
 INTERRUPTED = 130
@@ -19,6 +19,7 @@ app = typer.Typer(
 )
 # A verb with sub-verbs: app.add_typer(module.app, name="verb").
 # A verb of its own:     app.command(name="verb")(module.function).
+app.command(name="apply")(apply.apply)
 app.add_typer(bundle.app, name="bundle")
 app.add_typer(stack.app, name="stack")
 

@@ -1,0 +1,38 @@
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from landbridge.run.history import invoker, record
+
+
+def test_root_keeps_who_what_when_and_the_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setenv("SUDO_USER", "ada")
+    with record("apply", tmp_path / "log") as kept:
+        assert kept is not None
+        kept.write("PLAY [all]")
+        kept.write("")
+        kept.close(["ansible-playbook", "site.yml"], {"ok": True})
+    summary = json.loads(kept.log_path.with_suffix(".json").read_text())
+    assert summary["by"] == "ada"
+    assert summary["command"] == ["ansible-playbook", "site.yml"]
+    assert summary["result"] == {"ok": True}
+    assert summary["started"] <= summary["ended"]
+    assert kept.log_path.read_text() == "PLAY [all]\n"
+    assert sorted(p.suffix for p in (tmp_path / "log").iterdir()) == [".json", ".log"]
+    assert kept.log_path.stat().st_mode & 0o007 == 0
+
+
+def test_others_than_root_keep_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with record("apply", tmp_path / "log") as kept:
+        assert kept is None
+    assert not (tmp_path / "log").exists()
+
+
+def test_without_sudo_the_process_owner_asked() -> None:
+    assert invoker({}) == invoker({"SUDO_USER": ""})
