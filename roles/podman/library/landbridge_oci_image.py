@@ -1,0 +1,206 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: Apache-2.0
+"""Images from an OCI layout in a user's container storage."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: landbridge_oci_image
+short_description: Copy images from an OCI layout into a user's container storage
+description:
+  - Each image keeps its name and the digest of its manifest.
+  - An image that is there with the same name and digest is left alone.
+options:
+  layout:
+    description: Directory of the OCI layout.
+    type: path
+    required: true
+  images:
+    description: Images that must be there.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name:
+        description: Full name; in the layout it is the annotation org.opencontainers.image.ref.name.
+        type: str
+        required: true
+      digest:
+        description: Digest of the image's manifest.
+        type: str
+        required: true
+  user:
+    description: Whose storage; another user than root needs a running service manager.
+    type: str
+    default: root
+requirements:
+  - podman
+  - skopeo >= 1.6
+author: Landbridge (@landbridge)
+attributes:
+  check_mode:
+    description: Names the images that would be copied, even where Podman is not installed yet.
+    support: full
+  diff_mode:
+    description: Shows the images of the list that are there.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Copy an image for alice
+  landbridge_oci_image:
+    layout: /var/lib/landbridge/depot/current/images
+    images:
+      - name: localhost/tools/busybox:1
+        digest: sha256:0f1e...
+    user: alice
+"""
+
+RETURN = r"""
+copied:
+  description: Names of the images that were, or in check mode would be, copied.
+  returned: always
+  type: list
+  elements: str
+  sample: [localhost/tools/busybox:1]
+"""
+
+import json
+import os
+import pwd
+import shutil
+import subprocess
+
+from ansible.module_utils.basic import AnsibleModule
+
+
+class CommandError(Exception):
+    """A command failed; the text says which and why."""
+
+
+def user_environment(account):
+    """What a login would set and Podman needs."""
+    runtime = "/run/user/%d" % account.pw_uid
+    return {
+        "HOME": account.pw_dir,
+        "USER": account.pw_name,
+        "LOGNAME": account.pw_name,
+        "PATH": "/usr/local/bin:/usr/bin:/usr/sbin:/bin:/sbin",
+        "LC_ALL": "C.UTF-8",
+        "XDG_RUNTIME_DIR": runtime,
+        "DBUS_SESSION_BUS_ADDRESS": "unix:path=%s/bus" % runtime,
+    }
+
+
+def run(argv, account):
+    """Standard output of a command run as the user."""
+    identity = {}
+    if account.pw_uid != os.geteuid():
+        groups = os.getgrouplist(account.pw_name, account.pw_gid)
+        identity = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": groups}
+    environment = dict(os.environ) if account.pw_uid == 0 else user_environment(account)
+    done = subprocess.run(
+        argv,
+        cwd="/",
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        check=False,
+        **identity,
+    )
+    if done.returncode != 0:
+        raise CommandError("%s: %s" % (" ".join(argv), done.stderr.strip()))
+    return done.stdout
+
+
+def stored(account):
+    """Digest by name of the images in the user's storage."""
+    images = json.loads(run(["podman", "image", "ls", "--format", "json"], account))
+    return {name: image["Digest"] for image in images for name in image.get("Names") or []}
+
+
+def lacking(images, present):
+    """Images that are not there under their name with their digest."""
+    return [image for image in images if present.get(image["name"]) != image["digest"]]
+
+
+def copy(layout, image, account):
+    """Copy one image; skopeo fails rather than change the digest."""
+    run(
+        [
+            "skopeo",
+            "copy",
+            "--quiet",
+            "--preserve-digests",
+            "oci:%s:%s" % (layout, image["name"]),
+            "containers-storage:%s" % image["name"],
+        ],
+        account,
+    )
+
+
+def can_ask(account):
+    """Whether Podman can say what is there: it is installed and the user has a session."""
+    session = account.pw_uid == 0 or os.path.isdir("/run/user/%d" % account.pw_uid)
+    return session and shutil.which("podman") is not None
+
+
+def ensure(params, account, check_mode):
+    """Copy what is lacking; returns (state before, names copied)."""
+    images = params["images"]
+    if check_mode and not can_ask(account):
+        return {}, [image["name"] for image in images]
+    present = stored(account)
+    wanted = lacking(images, present)
+    if wanted and not check_mode:
+        for image in wanted:
+            copy(params["layout"], image, account)
+        wrong = lacking(wanted, stored(account))
+        if wrong:
+            names = ", ".join(image["name"] for image in wrong)
+            raise CommandError("%s: another digest than the bundle promises" % names)
+    return present, [image["name"] for image in wanted]
+
+
+def difference(images, present):
+    """The wanted images before and after, for --diff."""
+    before = ["%s %s\n" % (i["name"], present[i["name"]]) for i in images if i["name"] in present]
+    after = ["%s %s\n" % (i["name"], i["digest"]) for i in images]
+    return {"before": "".join(before), "after": "".join(after)}
+
+
+def main():
+    """Run as an Ansible module."""
+    image = {
+        "name": {"type": "str", "required": True},
+        "digest": {"type": "str", "required": True},
+    }
+    module = AnsibleModule(
+        argument_spec={
+            "layout": {"type": "path", "required": True},
+            "images": {"type": "list", "elements": "dict", "required": True, "options": image},
+            "user": {"type": "str", "default": "root"},
+        },
+        supports_check_mode=True,
+    )
+    params = module.params
+    try:
+        account = pwd.getpwnam(params["user"])
+    except KeyError:
+        module.fail_json(msg="user %s does not exist; create it first" % params["user"])
+    if not params["images"]:
+        module.exit_json(changed=False, copied=[])
+    try:
+        present, copied = ensure(params, account, module.check_mode)
+    except (CommandError, OSError) as error:
+        module.fail_json(msg="images for %s: %s" % (params["user"], error))
+    module.exit_json(
+        changed=bool(copied), copied=copied, diff=difference(params["images"], present)
+    )
+
+
+if __name__ == "__main__":
+    main()
