@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from landbridge.cli import apply, bundle, stack
+from landbridge.cli import apply, bundle, stack, verify
 from landbridge.errors import LandbridgeError
 
 INTERRUPTED = 130
@@ -22,6 +22,7 @@ app = typer.Typer(
 app.command(name="apply")(apply.apply)
 app.add_typer(bundle.app, name="bundle")
 app.add_typer(stack.app, name="stack")
+app.command(name="verify")(verify.verify)
 
 
 def main() -> None:
@@ -31,6 +32,9 @@ def main() -> None:
     except LandbridgeError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(error.exit_code) from error
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(LandbridgeError.exit_code) from error
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         raise SystemExit(INTERRUPTED) from None

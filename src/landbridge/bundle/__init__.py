@@ -1,0 +1,1 @@
+"""From stack to bundle: fetch, assemble, index, describe, verify."""

@@ -1,0 +1,85 @@
+"""`content.json`: what a bundle carries, as the roles want to know it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from landbridge.bundle import toolkit
+from landbridge.bundle.manifest import Entry
+from landbridge.ecosystems import conda, oci, rpm
+from landbridge.lock import Artifact, Lock
+from landbridge.stack import Stack
+from landbridge.targets import PLATFORMS, lowest
+
+NAME = "content.json"
+# Not known before the node has unpacked or compiled them: what is usual, rounded up.
+_R_FACTOR = 6
+_IMAGE_FACTOR = 3
+
+
+def content(root: Path, stack: Stack, lock: Lock, release: str, files: dict[str, Entry]) -> str:
+    """The JSON text.
+
+    Args:
+        root: the assembled and indexed bundle.
+        stack: what was wanted.
+        lock: what is in it.
+        release: the bundle's release.
+        files: every file but this one and the manifest.
+    """
+    hashes = {path: entry.sha256 for path, entry in files.items()}
+    data = {
+        "format": 1,
+        "release": release,
+        "targets": {target: _target(root, lock, target) for target in lock.targets},
+        "rpm_keys": [key.path for key in lock.of("rpm-key")],
+        "conda": {"environments": _environments(stack, lock)},
+        "r": {"packages": _r_packages(lock)},
+        "images": [{"name": n, "digest": d} for n, d in sorted(oci.digests(root).items())],
+        "toolkit": {"id": toolkit.toolkit_id(hashes)},
+        "installed_bytes": _installed_bytes(root, lock),
+    }
+    return json.dumps(data, indent=1) + "\n"
+
+
+def _target(root: Path, lock: Lock, target: str) -> dict[str, str | None]:
+    path = f"rpm/{target}"
+    return {
+        "rpm": path if (root / path).is_dir() else None,
+        "python": rpm.interpreter(lock, target),
+        "conda_subdir": PLATFORMS[target].conda_subdir,
+    }
+
+
+def _environments(stack: Stack, lock: Lock) -> list[dict[str, Any]]:
+    subdir = lowest(lock.targets).conda_subdir
+    return [
+        {
+            "name": name,
+            "lock": {subdir: conda.explicit_list(name, subdir)},
+            "kernel": stack.conda.environments[name].kernel,
+        }
+        for name in lock.environments
+    ]
+
+
+def _r_packages(lock: Lock) -> list[dict[str, Any]]:
+    packages = lock.of("cran")
+
+    def requires(package: Artifact) -> list[str]:
+        return sorted(other.name for other in packages if package.name in other.required_by)
+
+    return [{"name": p.name, "version": p.version, "requires": requires(p)} for p in packages]
+
+
+def _installed_bytes(root: Path, lock: Lock) -> dict[str, Any]:
+    rpms = lock.of("rpm")
+    return {
+        "conda": conda.unpacked_bytes(root, lock),
+        "toolkit": toolkit.unpacked_bytes(root, lock),
+        "rpm": {t: sum(a.installed_size for a in rpms if t in a.targets) for t in lock.targets},
+        "r": _R_FACTOR * sum(artifact.size for artifact in lock.of("cran")),
+        "images": _IMAGE_FACTOR * sum(artifact.size for artifact in lock.of("oci")),
+    }

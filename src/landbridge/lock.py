@@ -1,0 +1,134 @@
+"""The exact: every artifact of a bundle, with its source and its hash, as typed YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal, NamedTuple
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from landbridge.errors import BundleError
+
+Ecosystem = Literal["rpm", "rpm-key", "conda", "pypi", "cran", "oci", "toolkit", "collection"]
+
+
+class Artifact(BaseModel):
+    """One file of the bundle (for `oci`: one image).
+
+    Attributes:
+        ecosystem: which kind of repository carries it.
+        name: the ecosystem's own name.
+        version: version, for an RPM `epoch:version` without the release.
+        build: release of an RPM, build string of a conda package, else empty.
+        targets: for whom: targets (rpm), subdirs (conda), Python versions (pypi, toolkit).
+        path: where it stands in the bundle, relative; for `oci` the image's name on nodes.
+        url: where it comes from; `built:` marks what `bundle build` itself makes.
+        sha256: hex digest of the file; for `oci` the digest of the manifest at the source.
+        size: bytes to fetch.
+        installed_size: bytes on a node, 0 where only the file itself tells.
+        required_by: names of the artifacts that need it; empty for what the stack asks for.
+        index_entry: what the source's own index says of it, kept verbatim for ours.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    ecosystem: Ecosystem
+    name: str
+    version: str
+    build: str = ""
+    targets: list[str] = []
+    path: str
+    url: str
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    size: int = Field(ge=0)
+    installed_size: int = Field(default=0, ge=0)
+    required_by: list[str] = []
+    index_entry: str = ""
+
+    @property
+    def file(self) -> str:
+        """Last part of the path."""
+        return self.path.rsplit("/", 1)[-1]
+
+
+class Part(NamedTuple):
+    """What one ecosystem adds to the lock.
+
+    Attributes:
+        artifacts: in any order.
+        environments: for each conda environment the paths of its packages, relative to
+            the channel, in an order in which they can be installed.
+    """
+
+    artifacts: list[Artifact]
+    environments: Mapping[str, list[str]] = MappingProxyType({})
+
+
+class Lock(BaseModel):
+    """`stack.lock`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: Literal[1] = 1
+    stack: str
+    targets: list[str]
+    environments: dict[str, list[str]] = {}
+    artifacts: list[Artifact]
+
+    def of(self, *ecosystems: str) -> list[Artifact]:
+        """The artifacts of these ecosystems, in the lock's order."""
+        return [artifact for artifact in self.artifacts if artifact.ecosystem in ecosystems]
+
+    def dump(self) -> str:
+        """The YAML text; equal locks give equal texts."""
+        data = self.model_dump(mode="json", exclude_defaults=True)
+        return yaml.dump({"format": self.format, **data}, sort_keys=False, width=1000)
+
+
+def merge(stack: str, targets: Iterable[str], parts: Iterable[Part]) -> Lock:
+    """Put the ecosystems' parts together, sorted, one artifact for each path.
+
+    An artifact that several parts name (a wheel for two Python versions) serves the targets
+    of all of them.
+    """
+    by_path: dict[tuple[str, str], Artifact] = {}
+    environments: dict[str, list[str]] = {}
+    for part in parts:
+        environments.update(part.environments)
+        for artifact in part.artifacts:
+            key = (artifact.ecosystem, artifact.path)
+            other = by_path.get(key)
+            by_path[key] = artifact if other is None else _union(other, artifact)
+    ordered = [by_path[key] for key in sorted(by_path)]
+    return Lock(
+        stack=stack,
+        targets=list(targets),
+        environments=dict(sorted(environments.items())),
+        artifacts=ordered,
+    )
+
+
+def load_lock(path: Path) -> Lock:
+    """Read `stack.lock`.
+
+    Raises:
+        BundleError: the file is missing or not a lock of this format.
+    """
+    try:
+        return Lock.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, yaml.YAMLError, ValidationError) as error:
+        raise BundleError(
+            f"{path}: not a readable lock: {error}", "build the bundle anew"
+        ) from error
+
+
+def _union(one: Artifact, two: Artifact) -> Artifact:
+    return one.model_copy(
+        update={
+            "targets": sorted({*one.targets, *two.targets}),
+            "required_by": sorted({*one.required_by, *two.required_by}),
+        }
+    )
