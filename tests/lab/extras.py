@@ -1,0 +1,85 @@
+"""What RHEL's packages have and Debian's lack: names provided, dependencies, conflicts, links."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tests.lab.platforms import Platform
+
+
+@dataclass(frozen=True)
+class Extra:
+    """Additions to one RPM: `links` are (path, target), `files` were made by Debian's postinst."""
+
+    version: str = ""
+    requires: tuple[str, ...] = ()
+    provides: tuple[str, ...] = ()
+    conflicts: tuple[str, ...] = ()
+    links: tuple[tuple[str, str], ...] = ()
+    files: tuple[str, ...] = ()
+    script: str = ""
+
+
+# As in RHEL: new units, users and temporary files are known after each transaction.
+_SYSTEMD_TRIGGERS = """
+%transfiletriggerin -P 1000900 -- /usr/lib/systemd/system /etc/systemd/system
+if [ -d /run/systemd/system ]; then systemctl daemon-reload; fi
+%transfiletriggerin -P 1000700 -- /usr/lib/sysusers.d
+systemd-sysusers
+%transfiletriggerin -P 1000500 -- /usr/lib/tmpfiles.d
+[ -d /run/systemd/system ] || exit 0
+grep '^/usr/lib/tmpfiles.d/.*conf$' | xargs -r systemd-tmpfiles --create
+"""
+_LDCONFIG_TRIGGER = """
+%transfiletriggerin -P 2000000 -- /usr/lib /usr/local/lib
+/sbin/ldconfig
+%transfiletriggerpostun -P 2000000 -- /usr/lib /usr/local/lib
+/sbin/ldconfig
+"""
+
+
+def extras(platform: Platform) -> dict[str, Extra]:
+    """Additions by Debian package."""
+    rootless_network = "slirp4netns" if platform.major == "9" else "passt"
+    firewall = "iptables-nft" if platform.major == "9" else "nftables"
+    return {
+        "base-files": Extra(
+            version=platform.version,
+            provides=(
+                f"system-release = {platform.version}",
+                f"system-release(releasever) = {platform.major}",
+                "filesystem",
+                "basesystem",
+            ),
+        ),
+        "bash": Extra(provides=("/bin/bash", "/bin/sh")),
+        "coreutils": Extra(provides=("/bin/true",)),
+        "libc6": Extra(provides=("rtld(GNU_HASH)",)),
+        "libc-bin": Extra(provides=("/sbin/ldconfig",), script=_LDCONFIG_TRIGGER),
+        "systemd": Extra(provides=("/bin/systemctl",), script=_SYSTEMD_TRIGGERS),
+        "python3-minimal": Extra(
+            provides=("platform-python", f"python(abi) = {platform.python}"),
+            links=(("/usr/libexec/platform-python", "../bin/python3"),),
+        ),
+        "podman": Extra(
+            requires=(
+                *("catatonit", "conmon", "containers-common", "crun", "netavark", "aardvark-dns"),
+                *("container-selinux", "fuse-overlayfs", "shadow-utils-subid", rootless_network),
+            )
+        ),
+        "netavark": Extra(requires=(firewall, "aardvark-dns")),
+        "podman-docker": Extra(
+            requires=("podman",),
+            conflicts=("docker", "docker-latest", "docker-ce", "docker-ee", "moby-engine"),
+        ),
+        "nginx-common": Extra(files=("/etc/nginx/sites-enabled/default",)),
+        "chrony": Extra(files=("/etc/chrony/chrony.conf", "/etc/chrony/chrony.keys")),
+        "policycoreutils": Extra(files=("/etc/selinux/config",)),
+        "firewalld": Extra(requires=("nftables", "python3-nftables")),
+        "r-base-core": Extra(
+            requires=("r-recommended",),
+            files=("/etc/R/Renviron",),
+            links=(("/usr/lib64/R", "../lib/R"),),
+        ),
+        "r-base-dev": Extra(requires=("gcc", "gcc-c++", "gcc-gfortran", "make")),
+    }

@@ -1,0 +1,170 @@
+"""Signed RPM repositories: everything offered to a platform, and stand-ins for Docker CE."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tests.lab import deb2rpm, debian, extras, paths, rpmbuild
+from tests.lab.platforms import Platform
+
+KEY_NAME = "RPM-GPG-KEY-landbridge-lab"
+_OWNER = "Landbridge lab (throw-away key) <lab@landbridge.invalid>"
+_DATA = Path(__file__).parent / "data"
+
+
+def repository(platform: Platform) -> Path:
+    """The repository `.../<target>/` of everything offered: `Packages/`, `repodata/`."""
+    return _product(platform) / platform.target
+
+
+def docker_repository(platform: Platform) -> Path:
+    """A repository with RPMs called docker-ce, docker-ce-cli, containerd.io; in no bundle."""
+    return _product(platform) / "docker-ce"
+
+
+def key_file(platform: Platform) -> Path:
+    """The public key that signed both repositories' packages."""
+    return _product(platform) / KEY_NAME
+
+
+def base_packages(platform: Platform) -> list[Path]:
+    """The RPM files of what a node has from the start."""
+    product = _product(platform)
+    names = (product / "base.txt").read_text().split()
+    return [product / platform.target / "Packages" / name for name in names]
+
+
+def _product(platform: Platform) -> Path:
+    trees = debian.trees(platform)
+    code = [Path(module.__file__ or "") for module in (deb2rpm, extras, rpmbuild)]
+    inputs = paths.key(trees.name, *code, Path(__file__), *sorted(_DATA.glob("*.txt")))
+    return paths.product(f"rpm/{platform.name}", inputs, lambda to: _make(platform, trees, to))
+
+
+def _make(platform: Platform, trees: Path, to: Path) -> None:
+    base, full = deb2rpm.Tree(trees / "base"), deb2rpm.Tree(trees / "full")
+    packages, docker = to / platform.target / "Packages", to / "docker-ce" / "Packages"
+    with paths.stage(f"convert {len(full.packages)} packages to RPM"):
+        rpmbuild.Converter(platform, full, base).all(packages)
+    first = {deb2rpm.rpm_name(name) for name in base.packages}
+    of_base = [rpm.name for rpm in sorted(packages.iterdir()) if _name(rpm) in first]
+    (to / "base.txt").write_text("\n".join(of_base) + "\n")
+    _hand_made(platform, full.root, packages, to / ".work")
+    _docker_stand_ins(platform, docker, to / ".work")
+    shutil.rmtree(to / ".work")
+    with paths.stage("sign and index"):
+        _sign([*packages.iterdir(), *docker.iterdir()])
+        shutil.copy(signing_home() / KEY_NAME, to / KEY_NAME)
+        for folder in (packages.parent, docker.parent):
+            subprocess.run(
+                ["createrepo_c", "--quiet", "--general-compress-type=gz", folder], check=True
+            )
+
+
+def _name(rpm: Path) -> str:
+    return rpm.name.removesuffix(".rpm").rsplit(".", 1)[0].rsplit("-", 2)[0]
+
+
+def signing_home() -> Path:
+    """GnuPG's home with the lab's one key, made once per cache, and the public key beside it."""
+    return paths.product("signing", paths.key(_OWNER), _make_key)
+
+
+def _make_key(home: Path) -> None:
+    home.chmod(0o700)
+    command = ["gpg", "--homedir", str(home), "--batch", "--quiet"]
+    options = ["--pinentry-mode=loopback", "--passphrase", ""]
+    subprocess.run(
+        [*command, *options, "--quick-generate-key", _OWNER, "rsa3072", "sign", "never"],
+        check=True,
+        capture_output=True,
+    )
+    with (home / KEY_NAME).open("wb") as file:
+        subprocess.run([*command, "--export", "--armor", _OWNER], check=True, stdout=file)
+    subprocess.run(["gpgconf", "--homedir", str(home), "--kill", "all"], check=True)
+
+
+def _sign(files: list[Path]) -> None:
+    home, workers = signing_home(), os.cpu_count() or 2
+    defines = [f"--define=_gpg_name {_OWNER}", "--define=__gpg /usr/bin/gpg"]
+    defines.append(f"--define=_gpg_path {home}")
+
+    def one(part: list[Path]) -> None:
+        command = ["rpmsign", "--addsign", *defines, *part]
+        environment = {**os.environ, "GNUPGHOME": str(home)}
+        subprocess.run(command, check=True, capture_output=True, env=environment)
+
+    try:
+        with ThreadPoolExecutor(workers) as pool:
+            list(pool.map(one, [files[start::workers] for start in range(workers)]))
+    finally:
+        subprocess.run(["gpgconf", "--homedir", str(home), "--kill", "all"], check=True)
+
+
+def _hand_made(platform: Platform, full: Path, out: Path, work: Path) -> None:
+    """RHEL packages that no Debian package corresponds to."""
+    rpmbuild.build(
+        rpmbuild.header(
+            "container-selinux",
+            "2.229",
+            f"1.{platform.name}",
+            "The lab's placeholder",
+            arch="noarch",
+        )
+        + "%description\nHolds nothing: SELinux is disabled on the lab's nodes, and Debian has\n"
+        "no such package. It is here so that what requires the name can be resolved.\n%files\n",
+        work / "container-selinux",
+        out,
+    )
+    locale = work / "glibc-langpack-en" / "image" / "usr/lib/locale"
+    locale.mkdir(parents=True)
+    debian.in_root(
+        full, ["localedef", "-i", "en_US", "-f", "UTF-8", "--no-archive", "/tmp/en_US.utf8"]
+    )
+    shutil.move(full / "tmp/en_US.utf8", locale / "en_US.utf8")
+    rpmbuild.build(
+        rpmbuild.header(
+            "glibc-langpack-en", "2", f"1.{platform.name}", "Locale en_US.UTF-8", arch="x86_64"
+        )
+        + "Requires: glibc\n%description\nThe locale en_US.UTF-8; RHEL has all of en_*.\n"
+        f"%install\ncp -a {locale.parents[2]}/. %{{buildroot}}/\n"
+        "%files\n/usr/lib/locale/en_US.utf8\n",
+        work / "glibc-langpack-en",
+        out,
+    )
+
+
+_DOCKER_PARTS = {
+    "docker-ce": (("docker-ce-cli", "containerd.io"), "docker.service", "/usr/bin/dockerd"),
+    "docker-ce-cli": ((), "", "/usr/bin/docker"),
+    "containerd.io": ((), "containerd.service", "/usr/bin/containerd"),
+}
+
+
+def _docker_stand_ins(platform: Platform, out: Path, work: Path) -> None:
+    """Packages with Docker CE's names and units that do nothing: what a role has to remove."""
+    out.mkdir(parents=True)
+    for name, (requires, unit, program) in _DOCKER_PARTS.items():
+        text = rpmbuild.header(
+            name, "27.0.0", f"1.{platform.name}", "A stand-in of the lab", arch="x86_64"
+        )
+        text += "".join(f"Requires: {item}\n" for item in requires)
+        text += f"%description\nThe lab's stand-in for {name}: it does nothing.\n%install\n"
+        text += "install -d %{buildroot}/usr/bin %{buildroot}/usr/lib/systemd/system\n"
+        text += f"printf '#!/bin/sh\\nexec sleep infinity\\n' > %{{buildroot}}{program}\n"
+        files = [f"%attr(755,root,root) {program}"]
+        if unit:
+            path = f"/usr/lib/systemd/system/{unit}"
+            files.append(path)
+            text += (
+                f"cat > %{{buildroot}}{path} <<'UNIT'\n[Unit]\nDescription={name} (stand-in)\n"
+                f"[Service]\nExecStart={program}\n[Install]\nWantedBy=multi-user.target\nUNIT\n"
+                "%preun\nif [ $1 -eq 0 ]; then "
+                f"systemctl --no-reload disable --now {unit} || :; fi\n"
+            )
+        text += "%files\n" + "\n".join(files) + "\n"
+        rpmbuild.build(text, work / name, out)
