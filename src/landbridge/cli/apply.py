@@ -59,7 +59,8 @@ def apply(
 
 def _run(playbook: Playbook, root: Path, *, silent: bool) -> tuple[RunResult, Path | None]:
     environment = ansible_environment(root, Path(sys.prefix), os.environ)
-    with record("apply") as kept, display(sys.stderr, silent=silent) as show:
+    command = ["ansible-playbook", *playbook.shown()]
+    with record("apply", command) as kept, display(sys.stderr, silent=silent) as show:
 
         def seen(event: Event, result: RunResult) -> None:
             show(event, result)
@@ -68,7 +69,7 @@ def _run(playbook: Playbook, root: Path, *, silent: bool) -> tuple[RunResult, Pa
 
         result = run_playbook(playbook, environment, seen)
         if kept:
-            kept.close(["ansible-playbook", *playbook.shown()], result.as_dict())
+            kept.result = result.as_dict()
     return result, kept.log_path if kept else None
 
 

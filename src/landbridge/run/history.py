@@ -5,11 +5,13 @@ from __future__ import annotations
 import getpass
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
+
+from landbridge.files import write_file
 
 LOG_FOLDER = Path("/var/log/landbridge")
 FOLDER_MODE = 0o750
@@ -17,50 +19,48 @@ FILE_MODE = 0o640
 
 
 class Record:
-    """One run's two files: `<time>-<verb>.log` as it goes, `<time>-<verb>.json` at its end."""
+    """One run's two files: `<time>-<verb>.log` as it goes, `<time>-<verb>.json` at its end.
+
+    Set `result` before the end; a run that ends without one is recorded as broken off.
+    """
 
     def __init__(self, stem: Path, log: TextIO) -> None:
+        self.result: Mapping[str, Any] = {"ok": False, "error": "broken off"}
         self._stem = stem
         self._log = log
         self._started = datetime.now(UTC)
 
     @property
     def log_path(self) -> Path:
-        """Where Ansible's own words are."""
+        """Where the run's own words are."""
         return Path(f"{self._stem}.log")
 
     def write(self, text: str) -> None:
-        """Keep a piece of Ansible's output."""
+        """Keep a piece of the run's output."""
         if text:
             self._log.write(text + "\n")
             self._log.flush()
 
-    def close(self, command: list[str], result: Mapping[str, Any]) -> None:
+    def close(self, command: Sequence[str]) -> None:
         """Write the summary, complete or not at all."""
         summary = {
             "started": self._started.isoformat(timespec="seconds"),
             "ended": datetime.now(UTC).isoformat(timespec="seconds"),
             "by": invoker(os.environ),
-            "command": command,
-            "result": dict(result),
+            "command": list(command),
+            "result": dict(self.result),
         }
-        target = Path(f"{self._stem}.json")
-        temporary = target.with_suffix(".json.new")
-        temporary.touch(mode=FILE_MODE)
-        with temporary.open("w", encoding="utf-8") as file:
-            json.dump(summary, file, indent=2, sort_keys=True)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
+        text = json.dumps(summary, indent=2, sort_keys=True) + "\n"
+        write_file(Path(f"{self._stem}.json"), text, FILE_MODE)
 
 
 @contextmanager
-def record(verb: str, folder: Path = LOG_FOLDER) -> Iterator[Record | None]:
-    """Open the record of a run; None for anyone but root, who alone may write the folder.
+def record(verb: str, command: Sequence[str], folder: Path = LOG_FOLDER) -> Iterator[Record | None]:
+    """Keep the record of a run; None for anyone but root, who alone may write the folder.
 
     Args:
         verb: the command's name, part of the file names.
+        command: what is run, without secrets.
         folder: where records are kept; made if missing.
     """
     if os.geteuid() != 0:
@@ -72,7 +72,11 @@ def record(verb: str, folder: Path = LOG_FOLDER) -> Iterator[Record | None]:
     log_path = Path(f"{stem}.log")
     log_path.touch(mode=FILE_MODE, exist_ok=False)
     with log_path.open("w", encoding="utf-8") as log:
-        yield Record(stem, log)
+        kept = Record(stem, log)
+        try:
+            yield kept
+        finally:
+            kept.close(command)
 
 
 def invoker(environment: Mapping[str, str]) -> str:

@@ -12,11 +12,11 @@ def test_root_keeps_who_what_when_and_the_result(
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setenv("SUDO_USER", "ada")
-    with record("apply", tmp_path / "log") as kept:
+    with record("apply", ["ansible-playbook", "site.yml"], tmp_path / "log") as kept:
         assert kept is not None
         kept.write("PLAY [all]")
         kept.write("")
-        kept.close(["ansible-playbook", "site.yml"], {"ok": True})
+        kept.result = {"ok": True}
     summary = json.loads(kept.log_path.with_suffix(".json").read_text())
     assert summary["by"] == "ada"
     assert summary["command"] == ["ansible-playbook", "site.yml"]
@@ -27,9 +27,19 @@ def test_root_keeps_who_what_when_and_the_result(
     assert kept.log_path.stat().st_mode & 0o007 == 0
 
 
+def test_a_run_that_breaks_off_is_on_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    with pytest.raises(KeyboardInterrupt), record("apply", [], tmp_path):
+        raise KeyboardInterrupt
+    (path,) = tmp_path.glob("*.json")
+    assert json.loads(path.read_text())["result"] == {"ok": False, "error": "broken off"}
+
+
 def test_others_than_root_keep_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    with record("apply", tmp_path / "log") as kept:
+    with record("apply", [], tmp_path / "log") as kept:
         assert kept is None
     assert not (tmp_path / "log").exists()
 

@@ -1,0 +1,1 @@
+"""What is: everything known of a node, gathered in one pass."""

@@ -1,0 +1,127 @@
+"""A node as the host checks see it: its snapshot, and a way to run something on it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import testinfra
+import yaml
+from testinfra.backend.base import CommandResult
+from testinfra.host import Host
+from testinfra.utils.ansible_runner import AnsibleRunner
+
+from landbridge.errors import NodeError
+from landbridge.facts.gather import DEPOT, PLATFORM_PYTHON, Snapshot, script_command, take_snapshot
+
+
+class Node:
+    """One host of an inventory.
+
+    Args:
+        name: its name in the inventory.
+        host: testinfra's connection to it, as root.
+        depot: path of the depot on the node.
+    """
+
+    def __init__(self, name: str, host: Host, depot: str = DEPOT) -> None:
+        self.name = name
+        self.host = host
+        self._depot = depot
+
+    def __repr__(self) -> str:
+        return self.name
+
+    @property
+    def facts(self) -> Snapshot:
+        """The snapshot, taken at first use; a failure is remembered too.
+
+        Raises:
+            NodeError: the node is out of reach or answers nonsense.
+        """
+        if isinstance(self._outcome, NodeError):
+            raise self._outcome
+        return self._outcome
+
+    @cached_property
+    def _outcome(self) -> Snapshot | NodeError:
+        try:
+            return take_snapshot(self.host.run, self._depot)
+        except NodeError as error:
+            return error
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The depot's content.json."""
+        return self.facts.depot.content
+
+    @property
+    def stack(self) -> dict[str, Any]:
+        """The depot's stack.yml."""
+        loaded: dict[str, Any] = yaml.safe_load(self.facts.depot.stack)
+        return loaded
+
+    @property
+    def target(self) -> str:
+        """The node's target, for example `el9-x86_64`."""
+        major = self.facts.os_release["VERSION_ID"].split(".")[0]
+        return f"el{major}-{self.host.run('uname -m').stdout.strip()}"
+
+    def run(self, *command: str, user: str | None = None) -> CommandResult:
+        """Run a command as root, or in a login shell of `user`."""
+        line = shlex.join(command)
+        if user is not None:
+            line = shlex.join(["runuser", "-l", user, "-c", line])
+        return self.host.run(line)
+
+    def output(self, *command: str, user: str | None = None) -> str:
+        """Stdout of a command that must succeed.
+
+        Raises:
+            NodeError: it failed; the message ends with what it said.
+        """
+        done = self.run(*command, user=user)
+        if done.rc != 0:
+            said = (done.stderr.strip() or done.stdout.strip())[-1000:]
+            raise NodeError(f"{shlex.join(command)}: exit code {done.rc}: {said}")
+        return str(done.stdout)
+
+    def script(
+        self,
+        script: Path,
+        arguments: Sequence[str] = (),
+        *,
+        python: str = PLATFORM_PYTHON,
+        user: str | None = None,
+    ) -> Any:
+        """What a Python script prints as JSON when the node's `python` runs it.
+
+        Raises:
+            NodeError: the script failed on the node.
+        """
+        command = script_command(script, arguments, python)
+        return json.loads(self.output(*command, user=user))
+
+
+def nodes_of(inventory: Path, pattern: str = "all") -> Iterable[Node]:
+    """The nodes of an inventory.
+
+    Args:
+        inventory: an inventory's file or folder; `landbridge_depot` of a host says where its
+            depot is.
+        pattern: a host or a group.
+
+    Raises:
+        NodeError: no host matches.
+    """
+    runner = AnsibleRunner.get_runner(str(inventory))
+    names = runner.get_hosts(pattern)
+    if not names:
+        raise NodeError(f"{inventory}: no host or group matches {pattern!r}")
+    for name in names:
+        host = testinfra.get_host(f"ansible://{name}", ansible_inventory=str(inventory))
+        yield Node(name, host, runner.get_variables(name).get("landbridge_depot", DEPOT))

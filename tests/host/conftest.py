@@ -1,0 +1,108 @@
+"""Each check runs once per node, or once per thing (image, environment ...) that a node must have.
+
+A check asks for `node` and at most one of `THINGS`; what a node must have is read from its depot.
+Run by `landbridge verify`, which hands over the nodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from landbridge.errors import NodeError
+from landbridge.facts.node import Node
+from landbridge.verify import NODES
+
+USER = "landbridge-check"
+
+
+def counted_packets(node: Node) -> list[int]:
+    """One number where the node counts packets to the outside, none elsewhere."""
+    packets = node.facts.egress_packets
+    return [] if packets is None else [packets]
+
+
+THINGS: dict[str, Callable[[Node], list[Any]]] = {
+    "environment": lambda node: node.content["conda"]["environments"],
+    "image": lambda node: node.content["images"],
+    "kernel": lambda node: [
+        *(e["kernel"] for e in node.content["conda"]["environments"] if e["kernel"]),
+        *("R" for p in node.content["r"]["packages"] if p["name"] == "IRkernel"),
+    ],
+    "packets": counted_packets,
+}
+
+
+def label(thing: Any) -> str:
+    """A thing's name in reports."""
+    return str(thing["name"] if isinstance(thing, dict) else thing)
+
+
+def reachable(node: Node) -> bool:
+    """False for a node without snapshot; `test_node.py` reports it."""
+    try:
+        return bool(node.facts)
+    except NodeError:
+        return False
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Make one check per node and thing."""
+    nodes = metafunc.config.stash[NODES]
+    if "any_node" in metafunc.fixturenames:
+        metafunc.parametrize("any_node", nodes, ids=str)
+    if "node" not in metafunc.fixturenames:
+        return
+    nodes = [node for node in nodes if reachable(node)]
+    asked = [name for name in THINGS if name in metafunc.fixturenames]
+    if not asked:
+        metafunc.parametrize("node", nodes, ids=str)
+        return
+    (name,) = asked
+    pairs = [(node, thing) for node in nodes for thing in THINGS[name](node)]
+    ids = [f"{node}-{label(thing)}" for node, thing in pairs]
+    metafunc.parametrize(("node", name), pairs, ids=ids)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A check for which no node has the thing is no check; pytest would call it skipped."""
+    items[:] = [i for i in items if not any(m.name == "skip" for m in i.own_markers)]
+
+
+@pytest.fixture(scope="session")
+def user_of() -> Iterator[Callable[[Node], str]]:
+    """A function that gives a node's temporary unprivileged user, made at the first call."""
+    made: set[Node] = set()
+    with ExitStack() as stack:
+
+        def user(node: Node) -> str:
+            if node not in made:
+                remove_user(node)  # of a run that was killed
+                stack.callback(remove_user, node)
+                node.output("useradd", "--create-home", "--comment", "landbridge verify", USER)
+                node.output("loginctl", "enable-linger", USER)
+                made.add(node)
+            return USER
+
+        yield user
+
+
+def remove_user(node: Node) -> None:
+    """Remove the temporary user with its processes, containers, linger and home."""
+    if node.run("id", "-u", USER).rc != 0:
+        return
+    uid = node.output("id", "-u", USER).strip()
+    node.output("loginctl", "disable-linger", USER)
+    node.run("loginctl", "terminate-user", USER)  # fails where no session is left
+    node.output("systemctl", "stop", f"user@{uid}.service", f"user-{uid}.slice")
+    node.run("pkill", "-KILL", "-U", uid)  # fails where no process is left
+    node.output("userdel", "--remove", USER)
+
+
+@pytest.fixture
+def user(user_of: Callable[[Node], str], node: Node) -> str:
+    """The node's temporary unprivileged user; it lingers, so it has a systemd of its own."""
+    return user_of(node)

@@ -1,0 +1,218 @@
+"""One user's session with JupyterHub over HTTP, from the login form to a notebook's output.
+
+Run on the node as root by the Python of environment `jupyterhub` (for tornado's websockets).
+Arguments: hub's URL, an existing user, names of kernels. The user gets a random password, which
+never leaves this process. Prints what was answered; judging it is the caller's work.
+"""
+
+import asyncio
+import http.cookiejar
+import json
+import re
+import secrets
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+import uuid
+
+from tornado.httpclient import HTTPRequest
+from tornado.websocket import websocket_connect
+
+START_SECONDS = 90
+CELL_SECONDS = 90
+# The product is in no source line: a frontend that echoes the source cannot pass.
+CELLS = {"python": "print(6 * 7 * 1001)", "R": "cat(6 * 7 * 1001)"}
+
+
+class Browser:
+    """A browser: cookies, redirects, the login form."""
+
+    def __init__(self, url):
+        self.url = url
+        self.cookies = http.cookiejar.CookieJar()
+        # The hub is at a loopback address: a proxy of the environment has no part in it.
+        self._opener = urllib.request.build_opener(
+            urllib.request.ProxyHandler({}), urllib.request.HTTPCookieProcessor(self.cookies)
+        )
+
+    def request(self, method, path, data=None, headers=None):
+        """Status, final URL and text of an answer."""
+        request = urllib.request.Request(
+            self.url + path, data=data, headers=headers or {}, method=method
+        )
+        try:
+            with self._opener.open(request, timeout=60) as answer:
+                return answer.status, answer.url, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, self.url + path, error.read().decode()
+
+    def login(self, user, password):
+        """Fill in the login form as it is served; status and final URL."""
+        _, _, page = self.request("GET", "/hub/login")
+        token = re.search(r'name="_xsrf"\s+value="([^"]+)"', page).group(1)
+        form = {"username": user, "password": password, "_xsrf": token}
+        data = urllib.parse.urlencode(form).encode()
+        status, url, _ = self.request("POST", "/hub/login?next=%2Fhub%2Fhome", data)
+        return {"status": status, "path": urllib.parse.urlsplit(url).path}
+
+    def api(self, method, path, body=None):
+        """Status and value of a call to the hub's API with the login's cookies."""
+        xsrf = next(c.value for c in self.cookies if c.name == "_xsrf" and c.path == "/hub/")
+        headers = {"X-XSRFToken": xsrf, "Referer": f"{self.url}/hub/home"}
+        data = json.dumps(body).encode() if body is not None else None
+        status, _, text = self.request(method, f"/hub/api{path}", data, headers)
+        return status, json.loads(text) if text.strip() else None
+
+
+class Server:
+    """A user's server, spoken to with a token."""
+
+    def __init__(self, url, user, token):
+        self.base = f"{url}/user/{user}/api"
+        self.headers = {"Authorization": f"token {token}", "Content-Type": "application/json"}
+
+    def call(self, method, path, body=None):
+        """The value that the server answers; an error status is an exception."""
+        data = json.dumps(body).encode() if body is not None else None
+        request = urllib.request.Request(
+            self.base + path, data=data, headers=self.headers, method=method
+        )
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(request, timeout=CELL_SECONDS) as answer:
+            text = answer.read().decode()
+        return json.loads(text) if text else None
+
+    def run_notebook(self, kernel):
+        """Save a notebook of one cell, open it with `kernel`, run the cell."""
+        specs = self.call("GET", "/kernelspecs")["kernelspecs"]
+        if kernel not in specs:
+            return {"error": f"no such kernel; there are: {', '.join(sorted(specs))}"}
+        started = time.monotonic()
+        source = CELLS[specs[kernel]["spec"]["language"]]
+        path = f"landbridge-{kernel}.ipynb"
+        self.call("PUT", f"/contents/{path}", notebook(source, kernel))
+        wanted = {"name": path, "path": path, "type": "notebook", "kernel": {"name": kernel}}
+        session = self.call("POST", "/sessions", wanted)
+        try:
+            saved = self.call("GET", f"/contents/{path}")["content"]["cells"][0]["source"]
+            answer = asyncio.run(
+                asyncio.wait_for(self.execute(session["kernel"]["id"], saved), CELL_SECONDS)
+            )
+        finally:
+            self.call("DELETE", f"/sessions/{session['id']}")
+        return {**answer, "seconds": round(time.monotonic() - started, 1)}
+
+    async def execute(self, kernel_id, source):
+        """Send a cell over the kernel's websocket; its output and reply."""
+        url = f"ws{self.base[4:]}/kernels/{kernel_id}/channels"
+        socket = await websocket_connect(HTTPRequest(url, headers=self.headers))
+        message = execute_request(source)
+        await socket.write_message(json.dumps(message))
+        text, status, idle = "", "", False
+        while not (status and idle):
+            raw = await socket.read_message()
+            if raw is None:
+                return {"error": "the websocket was closed", "text": text}
+            answer = json.loads(raw)
+            if answer["parent_header"].get("msg_id") != message["header"]["msg_id"]:
+                continue
+            kind, content = answer["header"]["msg_type"], answer["content"]
+            if kind == "stream":
+                text += content["text"]
+            elif kind == "execute_reply":
+                status = content["status"]
+            elif kind == "status":
+                idle = content["execution_state"] == "idle"
+        socket.close()
+        return {"text": text, "status": status}
+
+
+def notebook(source, kernel):
+    """A notebook of one cell, as the contents API takes it."""
+    cell = {
+        "id": "c0",
+        "cell_type": "code",
+        "source": source,
+        "metadata": {},
+        "outputs": [],
+        "execution_count": None,
+    }
+    metadata = {"kernelspec": {"name": kernel, "display_name": kernel}}
+    content = {"cells": [cell], "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
+    return {"type": "notebook", "format": "json", "content": content}
+
+
+def execute_request(source):
+    """A message of Jupyter's protocol 5.3."""
+    return {
+        "header": {
+            "msg_id": uuid.uuid4().hex,
+            "msg_type": "execute_request",
+            "username": "",
+            "session": uuid.uuid4().hex,
+            "version": "5.3",
+        },
+        "parent_header": {},
+        "metadata": {},
+        "content": {"code": source, "silent": False, "stop_on_error": True},
+        "channel": "shell",
+        "buffers": [],
+    }
+
+
+def wait_for_server(browser, user):
+    """Start the user's server and wait for it; None, or why it is not there."""
+    status, answer = browser.api("POST", f"/users/{user}/server")
+    if status not in (201, 202):
+        return f"{status}: {answer}"
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        _, model = browser.api("GET", f"/users/{user}")
+        server = model.get("servers", {}).get("", {})
+        if server.get("ready"):
+            return None
+        if not server.get("pending"):
+            return f"the server stopped while it started: {model}"
+        time.sleep(0.3)
+    return f"not ready after {START_SECONDS} s"
+
+
+def stop_server(browser, user):
+    """Stop the server and wait until it is gone, so that the user can be removed."""
+    browser.api("DELETE", f"/users/{user}/server")
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        _, model = browser.api("GET", f"/users/{user}")
+        if not model.get("servers"):
+            return
+        time.sleep(0.3)
+
+
+def session(url, user, kernels):
+    """The whole story; every step's answer."""
+    told = {"anonymous": Browser(url).request("GET", "/hub/api/users")[0]}
+    password = secrets.token_urlsafe(24)
+    subprocess.run(["chpasswd"], input=f"{user}:{password}", text=True, check=True)
+    told["refused"] = Browser(url).login(user, password + "x")
+    browser = Browser(url)
+    told["login"] = browser.login(user, password)
+    if told["login"]["path"] != "/hub/home":
+        return told
+    started = time.monotonic()
+    told["server"] = {"error": wait_for_server(browser, user)}
+    told["server"]["seconds"] = round(time.monotonic() - started, 1)
+    try:
+        if told["server"]["error"] is None:
+            _, token = browser.api("POST", f"/users/{user}/tokens", {"expires_in": 600})
+            server = Server(url, user, token["token"])
+            told["kernels"] = {kernel: server.run_notebook(kernel) for kernel in kernels}
+    finally:
+        stop_server(browser, user)
+    return told
+
+
+if __name__ == "__main__":
+    print(json.dumps(session(sys.argv[1], sys.argv[2], sys.argv[3:])))

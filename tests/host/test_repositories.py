@@ -1,0 +1,77 @@
+"""dnf, pip, conda clients and R read the depot and nothing else."""
+
+import json
+import tomllib
+
+import yaml
+
+from landbridge.facts.node import Node
+
+
+def enabled(node: Node) -> dict[str, dict[str, str]]:
+    listed = node.output("dnf", "-q", "repolist", "--enabled").splitlines()
+    ids = {line.split()[0] for line in listed if line.strip()} - {"repo"}
+    known = {n: k for file in node.facts.repositories.values() for n, k in file.items()}
+    return {name: known.get(name, {}) for name in ids}
+
+
+def test_dnf_has_the_depot_only(node: Node) -> None:
+    repositories = enabled(node)
+    assert repositories
+    outside = {
+        name: keys.get("baseurl", "")
+        for name, keys in repositories.items()
+        if not keys.get("baseurl", "").startswith(f"file://{node.facts.depot.path}/rpm/")
+    }
+    assert outside == {}
+
+
+def test_dnf_checks_signatures(node: Node) -> None:
+    unchecked = [name for name, keys in enabled(node).items() if keys.get("gpgcheck") != "1"]
+    assert unchecked == []
+
+
+def test_dnf_reads_the_metadata(node: Node) -> None:
+    node.output("dnf", "-q", "makecache", "--refresh")
+
+
+def pip(node: Node, *arguments: str, user: str) -> str:
+    """What the bundle's own pip says; it runs from its wheel, so no environment is needed."""
+    depot = node.facts.depot.path
+    (wheel,) = node.output("sh", "-c", f"ls {depot}/toolkit/wheels/pip-*.whl").split()
+    python = f"/usr/bin/{node.content['targets'][node.target]['python']}"
+    return node.output(python, f"{wheel}/pip", *arguments, user=user)
+
+
+def test_pip_gets_a_wheel_from_the_depot(node: Node, user: str) -> None:
+    project = node.facts.depot.pure_wheels[0]
+    flags = ["--dry-run", "--no-deps", "--ignore-installed", "--target=/nonexistent"]
+    assert f"Would install {project}" in pip(node, "install", *flags, project, user=user)
+
+
+def test_pip_knows_the_depot_only(node: Node, user: str) -> None:
+    said = pip(node, "config", "list", user=user).replace("=", " ").replace("'", "")
+    urls = [word.rstrip("/") for word in said.split() if "://" in word]
+    assert urls == [f"file://{node.facts.depot.path}/pypi/simple"]
+
+
+def test_conda_clients_know_the_depot_only(node: Node) -> None:
+    channel = f"file://{node.facts.depot.path}/conda"
+    condarc = yaml.safe_load(node.output("cat", "/etc/conda/.condarc"))
+    assert condarc["channels"] == [channel]
+    assert condarc["default_channels"] == []
+    pixi = tomllib.loads(node.output("cat", "/etc/pixi/config.toml"))
+    assert pixi["default-channels"] == [channel]
+
+
+def test_conda_channel_is_readable(node: Node, user: str) -> None:
+    index = node.output("cat", f"{node.facts.depot.path}/conda/noarch/repodata.json", user=user)
+    assert "packages.conda" in json.loads(index)
+
+
+def test_short_image_names_search_nowhere(node: Node) -> None:
+    text = node.output("cat", "/etc/containers/registries.conf.d/50-landbridge.conf")
+    settings = tomllib.loads(text)
+    assert settings["unqualified-search-registries"] == []
+    assert all(registry["blocked"] for registry in settings["registry"])
+    assert "docker.io" in {registry["prefix"] for registry in settings["registry"]}
