@@ -116,10 +116,15 @@ def nodes_of(inventory: Path, pattern: str = "all") -> Iterable[Node]:
         pattern: a host or a group.
 
     Raises:
-        NodeError: no host matches.
+        NodeError: the inventory cannot be read, or no host matches.
     """
     runner = AnsibleRunner.get_runner(str(inventory))
-    names = runner.get_hosts(pattern)
+    try:
+        names = runner.get_hosts(pattern)
+    except (AssertionError, RuntimeError) as error:
+        raise NodeError(
+            f"{inventory}: {error}", "see `ansible-inventory --list -i PATH`"
+        ) from error
     if not names:
         raise NodeError(f"{inventory}: no host or group matches {pattern!r}")
     for name in names:

@@ -171,7 +171,7 @@ def depot_facts(depot: Path) -> dict[str, Any]:
 def locked(lock: Path) -> dict[str, str]:
     """Packages of an explicit lock: file name without its ending to sha256."""
     lines = lock.read_text(encoding="utf-8").splitlines()
-    pairs = (line.strip().rsplit("#", 1) for line in lines if "#" in line.lstrip("#"))
+    pairs = (line.strip().rsplit("#", 1) for line in lines if line[:1] not in ("", "#", "@"))
     return {re.sub(r"\.(conda|tar\.bz2)$", "", Path(url).name): sha for url, sha in pairs}
 
 
