@@ -23,7 +23,7 @@ options:
     required: true
     suboptions:
       name:
-        description: Full name; in the layout it is the annotation org.opencontainers.image.ref.name.
+        description: Full name, the layout's annotation org.opencontainers.image.ref.name.
         type: str
         required: true
       digest:
@@ -71,6 +71,7 @@ import os
 import pwd
 import shutil
 import subprocess
+from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -79,9 +80,14 @@ class CommandError(Exception):
     """A command failed; the text says which and why."""
 
 
+def runtime_directory(account):
+    """Where the user's session keeps its sockets."""
+    return Path("/run/user") / str(account.pw_uid)
+
+
 def user_environment(account):
     """What a login would set and Podman needs."""
-    runtime = "/run/user/%d" % account.pw_uid
+    runtime = str(runtime_directory(account))
     return {
         "HOME": account.pw_dir,
         "USER": account.pw_name,
@@ -89,7 +95,7 @@ def user_environment(account):
         "PATH": "/usr/local/bin:/usr/bin:/usr/sbin:/bin:/sbin",
         "LC_ALL": "C.UTF-8",
         "XDG_RUNTIME_DIR": runtime,
-        "DBUS_SESSION_BUS_ADDRESS": "unix:path=%s/bus" % runtime,
+        "DBUS_SESSION_BUS_ADDRESS": f"unix:path={runtime}/bus",
     }
 
 
@@ -105,14 +111,13 @@ def run(argv, account):
         cwd="/",
         env=environment,
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         encoding="utf-8",
         check=False,
         **identity,
     )
     if done.returncode != 0:
-        raise CommandError("%s: %s" % (" ".join(argv), done.stderr.strip()))
+        raise CommandError(f"{' '.join(argv)}: {done.stderr.strip()}")
     return done.stdout
 
 
@@ -135,8 +140,8 @@ def copy(layout, image, account):
             "copy",
             "--quiet",
             "--preserve-digests",
-            "oci:%s:%s" % (layout, image["name"]),
-            "containers-storage:%s" % image["name"],
+            f"oci:{layout}:{image['name']}",
+            f"containers-storage:{image['name']}",
         ],
         account,
     )
@@ -144,7 +149,7 @@ def copy(layout, image, account):
 
 def can_ask(account):
     """Whether Podman can say what is there: it is installed and the user has a session."""
-    session = account.pw_uid == 0 or os.path.isdir("/run/user/%d" % account.pw_uid)
+    session = account.pw_uid == 0 or runtime_directory(account).is_dir()
     return session and shutil.which("podman") is not None
 
 
@@ -161,14 +166,14 @@ def ensure(params, account, check_mode):
         wrong = lacking(wanted, stored(account))
         if wrong:
             names = ", ".join(image["name"] for image in wrong)
-            raise CommandError("%s: another digest than the bundle promises" % names)
+            raise CommandError(f"{names}: another digest than the bundle promises")
     return present, [image["name"] for image in wanted]
 
 
 def difference(images, present):
     """The wanted images before and after, for --diff."""
-    before = ["%s %s\n" % (i["name"], present[i["name"]]) for i in images if i["name"] in present]
-    after = ["%s %s\n" % (i["name"], i["digest"]) for i in images]
+    before = [f"{i['name']} {present[i['name']]}\n" for i in images if i["name"] in present]
+    after = [f"{i['name']} {i['digest']}\n" for i in images]
     return {"before": "".join(before), "after": "".join(after)}
 
 
@@ -190,13 +195,13 @@ def main():
     try:
         account = pwd.getpwnam(params["user"])
     except KeyError:
-        module.fail_json(msg="user %s does not exist; create it first" % params["user"])
+        module.fail_json(msg=f"user {params['user']} does not exist; create it first")
     if not params["images"]:
         module.exit_json(changed=False, copied=[])
     try:
         present, copied = ensure(params, account, module.check_mode)
     except (CommandError, OSError) as error:
-        module.fail_json(msg="images for %s: %s" % (params["user"], error))
+        module.fail_json(msg=f"images for {params['user']}: {error}")
     module.exit_json(
         changed=bool(copied), copied=copied, diff=difference(params["images"], present)
     )

@@ -49,11 +49,12 @@ uids:
 import os
 import pwd
 import tempfile
+from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
 SIZE = 65536
-FILES = ("/etc/subuid", "/etc/subgid")
+FILES = (Path("/etc/subuid"), Path("/etc/subgid"))
 
 
 def parse(text):
@@ -83,7 +84,7 @@ def allocate(texts, accounts, first):
     for name in accounts:
         for number, names in enumerate(lacking):
             if name in names:
-                results[number] += "%s:%d:%d\n" % (name, start, SIZE)
+                results[number] += f"{name}:{start}:{SIZE}\n"
         if any(name in names for names in lacking):
             start += SIZE
     return results
@@ -91,23 +92,20 @@ def allocate(texts, accounts, first):
 
 def read(path):
     """Text of a file, empty where there is none."""
-    if not os.path.exists(path):
-        return ""
-    with open(path, encoding="utf-8") as stream:
-        return stream.read()
+    return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
 def write(module, path, text):
     """Replace a file whole, keeping its owner, mode and label."""
-    new = not os.path.exists(path)
-    handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path))
+    new = not path.exists()
+    handle, temporary = tempfile.mkstemp(dir=path.parent)
     with os.fdopen(handle, "w", encoding="utf-8") as stream:
         stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())
-    module.atomic_move(temporary, path)
+    module.atomic_move(temporary, str(path))
     if new:
-        os.chmod(path, 0o644)
+        path.chmod(0o644)
 
 
 def main():
@@ -124,20 +122,16 @@ def main():
         try:
             accounts[name] = pwd.getpwnam(name).pw_uid
         except KeyError:
-            module.fail_json(msg="user %s does not exist; create it first" % name)
+            module.fail_json(msg=f"user {name} does not exist; create it first")
     before = [read(path) for path in FILES]
     after = allocate(before, accounts, module.params["first"])
-    for path, old, new in zip(FILES, before, after):
+    diff = []
+    for number, path in enumerate(FILES):
+        old, new, header = before[number], after[number], str(path)
+        diff.append({"before": old, "after": new, "before_header": header, "after_header": header})
         if old != new and not module.check_mode:
             write(module, path, new)
-    module.exit_json(
-        changed=before != after,
-        uids=accounts,
-        diff=[
-            {"before": old, "after": new, "before_header": path, "after_header": path}
-            for path, old, new in zip(FILES, before, after)
-        ],
-    )
+    module.exit_json(changed=before != after, uids=accounts, diff=diff)
 
 
 if __name__ == "__main__":

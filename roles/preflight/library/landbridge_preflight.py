@@ -88,16 +88,21 @@ import json
 import os
 import platform
 import re
+from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
 FORMAT = 1
 SHOWN = 5  # so many files of a kind are named, the rest is counted
-EL_IDS = ("rhel", "rocky", "almalinux", "centos", "ol")
-OS_RELEASE = "/etc/os-release"
-PROC = "/proc"
-OPT = "/opt/landbridge"
-CONTAINERS = "/var/lib/containers"
+EL_IDS = {"rhel", "rocky", "almalinux", "centos", "ol"}
+USR = Path("/usr")
+OS_RELEASE = Path("/etc/os-release")
+PROC = Path("/proc")
+OPT = Path("/opt/landbridge")
+CONTAINERS = Path("/var/lib/containers")
+OFTEN_NOEXEC = ("/tmp", "/var/tmp", "/home")  # noqa: S108 (mount points, looked at only)
+TCP_LISTEN = "0A"
+CARRY_ANEW = "carry the bundle anew"
 
 
 def problem(what, mend):
@@ -107,48 +112,33 @@ def problem(what, mend):
 
 def human(size):
     """Bytes as people read them."""
-    return "%.1f GB" % (size / 1e9) if size >= 1e9 else "%d MB" % round(size / 1e6)
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
 # --- the bundle ------------------------------------------------------------------------------
 
 
 def read_bundle(depot):
-    """The parsed content and manifest (None where unreadable), and the problems with them."""
-    if not os.path.isdir(depot):
-        return (
-            None,
-            None,
-            [
-                problem(
-                    "there is no bundle at %s" % depot,
-                    "carry the bundle to the node and run its bootstrap.sh, "
-                    "or set landbridge_depot to its directory",
-                )
-            ],
+    """The parsed content and manifest (None where unusable), and the problems with them."""
+    if not depot.is_dir():
+        mend = (
+            "carry the bundle to the node and run its bootstrap.sh, "
+            "or set landbridge_depot to its directory"
         )
+        return None, None, [problem(f"there is no bundle at {depot}", mend)]
     found, problems = {}, []
     for name in ("content.json", "manifest.json"):
-        path = os.path.join(depot, name)
         try:
-            with open(path, encoding="utf-8") as stream:
-                found[name] = json.load(stream)
+            found[name] = json.loads((depot / name).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            problems.append(
-                problem("%s cannot be read: %s" % (path, error), "carry the bundle anew")
-            )
+            problems.append(problem(f"{depot / name} cannot be read: {error}", CARRY_ANEW))
     content, manifest = found.get("content.json"), found.get("manifest.json")
     if manifest is not None and not isinstance(manifest.get("files"), dict):
-        problems.append(problem("manifest.json lists no files", "carry the bundle anew"))
+        problems.append(problem("manifest.json lists no files", CARRY_ANEW))
         manifest = None
     if content is not None and content.get("format") != FORMAT:
-        problems.append(
-            problem(
-                "the bundle's format is %s, this toolkit reads %d"
-                % (content.get("format"), FORMAT),
-                "use the roles that came with the bundle",
-            )
-        )
+        what = f"the bundle's format is {content.get('format')}, this toolkit reads {FORMAT}"
+        problems.append(problem(what, "use the roles that came with the bundle"))
         content = None
     return content, manifest, problems
 
@@ -157,23 +147,22 @@ def check_files(depot, manifest, with_hash):
     """Files that are missing, of another size, with other content, or closed to users."""
     kinds = {"missing": [], "of another size": [], "altered": [], "not readable by users": []}
     for name, wanted in sorted(manifest["files"].items()):
-        path = os.path.join(depot, name)
         try:
-            status = os.stat(path)
+            status = (depot / name).stat()
         except OSError:
             kinds["missing"].append(name)
             continue
         if status.st_size != wanted["size"]:
             kinds["of another size"].append(name)
-        elif with_hash and sha256(path) != wanted["sha256"]:
+        elif with_hash and sha256(depot / name) != wanted["sha256"]:
             kinds["altered"].append(name)
         if not status.st_mode & 0o004:
             kinds["not readable by users"].append(name)
-    mends = {"not readable by users": "chmod -R a+rX %s" % depot}
+    mends = {"not readable by users": f"chmod -R a+rX {depot}"}
     return [
         problem(
-            "%d file(s) of the bundle are %s: %s" % (len(names), kind, shorten(names)),
-            mends.get(kind, "carry the bundle anew"),
+            f"{len(names)} file(s) of the bundle are {kind}: {shorten(names)}",
+            mends.get(kind, CARRY_ANEW),
         )
         for kind, names in kinds.items()
         if names
@@ -182,28 +171,25 @@ def check_files(depot, manifest, with_hash):
 
 def check_way(depot):
     """Directories on the way to the bundle that users cannot pass: pip and R run as users."""
-    closed = set()
-    for path in (os.path.abspath(depot), os.path.realpath(depot)):
-        while path != "/":
-            if not os.stat(path).st_mode & 0o001:
-                closed.add(path)
-            path = os.path.dirname(path)
+    ways = [depot.absolute(), depot.resolve()]
+    folders = {folder for way in ways for folder in [way, *way.parents]}
     return [
-        problem("users cannot enter %s, on the way to the bundle" % path, "chmod a+x %s" % path)
-        for path in sorted(closed)
+        problem(f"users cannot enter {folder}, on the way to the bundle", f"chmod a+x {folder}")
+        for folder in sorted(folders)
+        if not folder.stat().st_mode & 0o001
     ]
 
 
 def shorten(names):
     """The first few names and the count of the rest."""
     rest = len(names) - SHOWN
-    return ", ".join(names[:SHOWN]) + (" and %d more" % rest if rest > 0 else "")
+    return ", ".join(names[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def sha256(path):
     """Hex digest of a file."""
     digest = hashlib.sha256()
-    with open(path, "rb") as stream:
+    with path.open("rb") as stream:
         for block in iter(lambda: stream.read(1 << 20), b""):
             digest.update(block)
     return digest.hexdigest()
@@ -212,35 +198,21 @@ def sha256(path):
 # --- the platform ----------------------------------------------------------------------------
 
 
-def read_os_release():
-    """The keys of os-release."""
-    with open(OS_RELEASE, encoding="utf-8") as stream:
-        pairs = re.findall(r"^([A-Z_]+)=[\"']?(.*?)[\"']?$", stream.read(), flags=re.M)
-    return dict(pairs)
-
-
 def check_target(content):
     """This node's target, and whether the bundle has it."""
-    system = read_os_release()
-    ids = [system.get("ID", "")] + system.get("ID_LIKE", "").split()
-    if not set(ids) & set(EL_IDS):
-        name = system.get("PRETTY_NAME") or system.get("ID") or "unknown"
-        return None, [
-            problem(
-                "this node runs %s, not Enterprise Linux" % name,
-                "use a node with RHEL, Rocky Linux, AlmaLinux or CentOS Stream",
-            )
-        ]
+    text = OS_RELEASE.read_text(encoding="utf-8")
+    system = dict(re.findall(r"^([A-Z_]+)=[\"']?(.*?)[\"']?$", text, flags=re.M))
+    if not EL_IDS & {system.get("ID"), *system.get("ID_LIKE", "").split()}:
+        name = system.get("PRETTY_NAME") or system.get("ID") or "an unknown system"
+        mend = "use a node with RHEL, Rocky Linux, AlmaLinux or CentOS Stream"
+        return None, [problem(f"this node runs {name}, not Enterprise Linux", mend)]
     # CentOS Stream has no minor number: nothing but the major is relied on.
-    target = "el%s-%s" % (system.get("VERSION_ID", "").split(".")[0], platform.machine())
+    major = system.get("VERSION_ID", "").split(".")[0]
+    target = f"el{major}-{platform.machine()}"
     if content is None or target in content["targets"]:
         return target, []
-    return target, [
-        problem(
-            "this node is %s, the bundle is for %s" % (target, ", ".join(sorted(content["targets"]))),
-            "build a bundle whose stack lists %s in targets" % target,
-        )
-    ]
+    what = f"this node is {target}, the bundle is for {', '.join(sorted(content['targets']))}"
+    return target, [problem(what, f"build a bundle whose stack lists {target} in targets")]
 
 
 def check_system(memory_min_mib):
@@ -248,21 +220,16 @@ def check_system(memory_min_mib):
     problems = []
     if os.geteuid() != 0:
         problems.append(problem("not running as root", "run with become, or as root"))
-    with open(os.path.join(PROC, "1/comm"), encoding="utf-8") as stream:
-        first = stream.read().strip()
+    first = (PROC / "1/comm").read_text(encoding="utf-8").strip()
     if first != "systemd":
-        problems.append(
-            problem("PID 1 is %s, not systemd" % first, "boot the node with systemd as init")
-        )
-    with open(os.path.join(PROC, "meminfo"), encoding="utf-8") as stream:
-        total = int(re.search(r"^MemTotal:\s+(\d+) kB", stream.read(), flags=re.M).group(1)) // 1024
+        what = f"PID 1 is {first}, not systemd"
+        problems.append(problem(what, "boot the node with systemd as init"))
+    text = (PROC / "meminfo").read_text(encoding="utf-8")
+    total = int(re.search(r"^MemTotal:\s+(\d+) kB", text, flags=re.M).group(1)) // 1024
     if total < memory_min_mib:
-        problems.append(
-            problem(
-                "the node has %d MiB of memory, %d are needed" % (total, memory_min_mib),
-                "give the node more memory, or lower preflight_memory_min_mib",
-            )
-        )
+        what = f"the node has {total} MiB of memory, {memory_min_mib} are needed"
+        mend = "give the node more memory, or lower preflight_memory_min_mib"
+        problems.append(problem(what, mend))
     return problems
 
 
@@ -272,12 +239,11 @@ def observe():
     mask = os.umask(0o022)
     os.umask(mask)
     if mask & 0o005:
-        notes.append("umask is %03o; the roles set every mode themselves" % mask)
-    with open(os.path.join(PROC, "mounts"), encoding="utf-8") as stream:
-        mounts = [line.split() for line in stream]
-    for fields in mounts:
-        if fields[1] in ("/tmp", "/var/tmp", "/home") and "noexec" in fields[3].split(","):
-            notes.append("%s is mounted noexec; nothing is executed from there" % fields[1])
+        notes.append(f"umask is {mask:03o}; the roles set every mode themselves")
+    for line in (PROC / "mounts").read_text(encoding="utf-8").splitlines():
+        _device, folder, _type, options = line.split()[:4]
+        if folder in OFTEN_NOEXEC and "noexec" in options.split(","):
+            notes.append(f"{folder} is mounted noexec; the roles execute nothing there")
     return notes
 
 
@@ -287,94 +253,79 @@ def observe():
 def listening():
     """Socket inodes by the TCP port they listen on."""
     ports = {}
-    for name in ("net/tcp", "net/tcp6"):
-        path = os.path.join(PROC, name)
-        if not os.path.exists(path):  # IPv6 may be off
+    for table in (PROC / "net/tcp", PROC / "net/tcp6"):
+        if not table.exists():  # IPv6 may be off
             continue
-        with open(path, encoding="utf-8") as stream:
-            for line in stream.readlines()[1:]:
-                fields = line.split()
-                if fields[3] == "0A":  # TCP_LISTEN
-                    port = int(fields[1].rsplit(":", 1)[1], 16)
-                    ports.setdefault(port, set()).add(fields[9])
+        for line in table.read_text(encoding="utf-8").splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == TCP_LISTEN:
+                port = int(fields[1].rsplit(":", 1)[1], 16)
+                ports.setdefault(port, set()).add(fields[9])
     return ports
 
 
 def holders(inodes):
     """Command and systemd unit of each process that holds one of the sockets."""
-    found = []
-    for pid in filter(str.isdigit, os.listdir(PROC)):
-        base = os.path.join(PROC, pid)
+    found, wanted = [], {f"socket:[{inode}]" for inode in inodes}
+    for process in PROC.glob("[0-9]*"):
         try:
-            links = [os.readlink(os.path.join(base, "fd", fd)) for fd in os.listdir(base + "/fd")]
-            if not any("socket:[%s]" % inode in links for inode in inodes):
+            if not wanted & {str(link.readlink()) for link in (process / "fd").iterdir()}:
                 continue
-            with open(base + "/comm", encoding="utf-8") as stream:
-                command = stream.read().strip()
-            with open(base + "/cgroup", encoding="utf-8") as stream:
-                units = re.findall(r"[^/\n]+\.(?:service|scope)", stream.read())
-        except (FileNotFoundError, ProcessLookupError):  # it ended while we looked
+            command = (process / "comm").read_text(encoding="utf-8").strip()
+            groups = (process / "cgroup").read_text(encoding="utf-8")
+        except OSError:  # it ended while we looked, or is closed even to root
             continue
+        units = re.findall(r"[^/\n]+\.(?:service|scope)", groups)
         found.append((command, units[-1] if units else "no unit"))
-    return found
+    return found or [("a process that cannot be seen", "no unit")]
 
 
 def check_ports(ports):
     """Ports held by something else than their unit."""
-    problems, open_ports = [], listening() if ports else {}
-    for wanted in ports:
-        if wanted["port"] not in open_ports:
-            continue
-        for command, unit in holders(open_ports[wanted["port"]]):
-            if unit != wanted["unit"]:
-                problems.append(
-                    problem(
-                        "port %d is taken by %s (%s)" % (wanted["port"], command, unit),
-                        "stop it, or choose another port",
-                    )
-                )
-    return problems
+    taken = listening() if ports else {}
+    return [
+        problem(
+            f"port {wanted['port']} is taken by {command} ({unit})",
+            "stop it, or choose another port",
+        )
+        for wanted in ports
+        if wanted["port"] in taken
+        for command, unit in holders(taken[wanted["port"]])
+        if unit != wanted["unit"]
+    ]
 
 
 # --- disks -----------------------------------------------------------------------------------
 
 
-def used(*paths):
+def used(paths):
     """Bytes on disk under the paths, hard links counted once."""
     seen, total = set(), 0
     for top in paths:
-        for base, directories, files in os.walk(top):
-            for name in directories + files:
-                status = os.lstat(os.path.join(base, name))
-                if (status.st_dev, status.st_ino) not in seen:
-                    seen.add((status.st_dev, status.st_ino))
-                    total += status.st_blocks * 512
+        for path in top.rglob("*"):
+            status = path.lstat()
+            if (status.st_dev, status.st_ino) not in seen:
+                seen.add((status.st_dev, status.st_ino))
+                total += status.st_blocks * 512
     return total
 
 
 def installed_conda(depot, content, target):
     """Bytes of this bundle's environments that are in place already."""
-    subdir, paths = content["targets"][target]["conda_subdir"], []
+    subdir, prefixes = content["targets"][target]["conda_subdir"], []
     for environment in content["conda"]["environments"]:
-        lock = os.path.join(depot, environment["lock"][subdir])
-        home = os.path.join(OPT, "envs", environment["name"])
-        if not os.path.isdir(home) or not os.path.isfile(lock):
-            continue
-        digest = sha256(lock)
-        paths += [
-            os.path.join(home, name)
-            for name in os.listdir(home)
-            if len(name) >= 8 and digest.startswith(name)
-        ]
-    return used(*paths)
+        lock = depot / environment["lock"][subdir]
+        if lock.is_file():
+            prefixes.append(OPT / "envs" / environment["name"] / sha256(lock)[:12])
+    return used(prefixes)
 
 
 def installed_rpms(depot, content, target, run):
     """Bytes of this bundle's RPMs that are installed already."""
-    packages = os.path.join(depot, content["targets"][target]["rpm"], "Packages")
-    if not os.path.isdir(packages):
+    if content["targets"][target]["rpm"] is None:  # a bundle without RPMs
         return 0
-    carried = {name for _base, _directories, files in os.walk(packages) for name in files}
+    packages = depot / content["targets"][target]["rpm"] / "Packages"
+    carried = {path.name for path in packages.rglob("*.rpm")}
     query = "%{NAME}-%{VERSION}-%{RELEASE}.%{ARCH}.rpm %{LONGSIZE}\n"
     _rc, out, _err = run(["rpm", "-qa", "--qf", query], check_rc=True)
     lines = [line.split() for line in out.splitlines()]
@@ -382,58 +333,48 @@ def installed_rpms(depot, content, target, run):
 
 
 def installed_images(content):
-    """Whether every image is in root's store (its size is known for all of them together)."""
-    index = os.path.join(CONTAINERS, "storage/overlay-images/images.json")
-    if not os.path.isfile(index):
-        return False
-    with open(index, encoding="utf-8") as stream:
-        there = {name for image in json.load(stream) for name in image.get("names") or []}
+    """Whether every image is in root's store (their size is known for all of them together)."""
+    index = CONTAINERS / "storage/overlay-images/images.json"
+    stored = json.loads(index.read_text(encoding="utf-8")) if index.is_file() else []
+    there = {name for image in stored for name in image.get("names") or []}
     return {image["name"] for image in content["images"]} <= there
 
 
 def needs(depot, content, target, run):
     """Bytes still to be installed: (directory, what, bytes)."""
     sizes = content["installed_bytes"]
-    toolkit = os.path.join(OPT, "toolkits", content["toolkit"]["id"], ".complete")
-    library = [os.path.join(OPT, "r/library", item["name"]) for item in content["r"]["packages"]]
-    rpm = sizes["rpm"].get(target, 0) - installed_rpms(depot, content, target, run)
+    toolkit = OPT / "toolkits" / content["toolkit"]["id"] / ".complete"
+    library = [OPT / "r/library" / package["name"] for package in content["r"]["packages"]]
+    rpms = sizes["rpm"].get(target, 0) - installed_rpms(depot, content, target, run)
     return [
         (OPT, "conda", sizes["conda"] - installed_conda(depot, content, target)),
-        (OPT, "toolkit", 0 if os.path.exists(toolkit) else sizes["toolkit"]),
-        (OPT, "R", sizes["r"] - used(*library)),
-        ("/usr", "RPMs", rpm),
+        (OPT, "toolkit", 0 if toolkit.exists() else sizes["toolkit"]),
+        (OPT, "R", sizes["r"] - used(library)),
+        (USR, "RPMs", rpms),
         (CONTAINERS, "images", 0 if installed_images(content) else sizes["images"]),
     ]
 
 
 def check_disks(wanted, reserve_percent):
     """Filesystems without room for what will be put on them."""
-    mounts = {}
+    disks = {}
     for path, what, size in wanted:
-        while not os.path.exists(path):
-            path = os.path.dirname(path)
-        entry = mounts.setdefault(os.stat(path).st_dev, {"path": path, "what": [], "size": 0})
+        place = next(folder for folder in [path, *path.parents] if folder.exists())
+        disk = disks.setdefault(place.stat().st_dev, {"place": place, "what": [], "size": 0})
         if size > 0:
-            entry["what"].append(what)
-            entry["size"] += size * (100 + reserve_percent) // 100
+            disk["what"].append(what)
+            disk["size"] += size * (100 + reserve_percent) // 100
     problems = []
-    for entry in mounts.values():
-        status = os.statvfs(entry["path"])
+    for disk in disks.values():
+        status = os.statvfs(disk["place"])
         free = status.f_bavail * status.f_frsize
-        if entry["size"] > free:
-            problems.append(
-                problem(
-                    "the filesystem of %s has %s free, %s are needed for %s (%d %% reserve)"
-                    % (
-                        entry["path"],
-                        human(free),
-                        human(entry["size"]),
-                        ", ".join(entry["what"]),
-                        reserve_percent,
-                    ),
-                    "free or add %s there" % human(entry["size"] - free),
-                )
+        if disk["size"] > free:
+            what = (
+                f"the filesystem of {disk['place']} has {human(free)} free, "
+                f"{human(disk['size'])} are needed for {', '.join(disk['what'])} "
+                f"({reserve_percent} % reserve)"
             )
+            problems.append(problem(what, f"free or add {human(disk['size'] - free)} there"))
     return problems
 
 
@@ -442,7 +383,7 @@ def check_disks(wanted, reserve_percent):
 
 def examine(params, run):
     """Content with depot and target, and every problem found."""
-    depot = params["depot"]
+    depot = Path(params["depot"])
     content, manifest, problems = read_bundle(depot)
     if manifest is not None:
         problems += check_way(depot) + check_files(depot, manifest, params["hash"])
@@ -452,15 +393,14 @@ def examine(params, run):
         wanted = needs(depot, content, target, run)
         problems += check_disks(wanted, params["disk_reserve_percent"])
     problems += check_ports(params["ports"])
-    return dict(content or {}, depot=depot, target=target), problems
+    return {**(content or {}), "depot": str(depot), "target": target}, problems
 
 
 def render(problems):
     """The one message."""
-    lines = ["%d problem(s); nothing has been changed." % len(problems)]
+    lines = [f"{len(problems)} problem(s); nothing has been changed."]
     for number, item in enumerate(problems, start=1):
-        lines.append("  %d. %s" % (number, item["problem"]))
-        lines.append("     mend: %s" % item["mend"])
+        lines += [f"  {number}. {item['problem']}", f"     mend: {item['mend']}"]
     return "\n".join(lines)
 
 

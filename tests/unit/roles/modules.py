@@ -1,0 +1,37 @@
+"""Load a role's module and run it with arguments, as Ansible does."""
+
+import importlib.util
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from ansible.module_utils.testing import patch_module_args
+
+ROLES = Path(__file__).parents[3] / "roles"
+
+
+def load(role: str, name: str) -> ModuleType:
+    """The module `name` of `role`, fresh."""
+    spec = importlib.util.spec_from_file_location(name, ROLES / role / "library" / f"{name}.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@dataclass
+class Runner:
+    """Runs a loaded module; its answer is the JSON on standard output."""
+
+    module: ModuleType
+    capsys: pytest.CaptureFixture[str]
+
+    def __call__(self, *, check: bool = False, **arguments: Any) -> dict[str, Any]:
+        flags = {"_ansible_check_mode": check, "_ansible_diff": True}
+        with patch_module_args({**arguments, **flags}), pytest.raises(SystemExit):
+            self.module.main()
+        answer: dict[str, Any] = json.loads(self.capsys.readouterr().out)
+        return answer

@@ -1,0 +1,257 @@
+"""Module landbridge_preflight on a small bundle and a node made of files."""
+
+import hashlib
+import json
+import os
+import socket
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from tests.unit.roles.modules import Runner, load
+
+LOCK = b"@EXPLICIT\n"
+
+
+class Node(NamedTuple):
+    """What the tests change, and the run."""
+
+    depot: Path
+    root: Path
+    run: Runner
+
+    def content(self, **changes: Any) -> None:
+        """Change content.json and write the manifest anew."""
+        path = self.depot / "content.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+        write_manifest(self.depot)
+
+    def problems(self, **arguments: Any) -> list[str]:
+        """Problems of a failing run."""
+        answer = self.run(depot=str(self.depot), **arguments)
+        assert answer["failed"]
+        assert all(item["mend"] for item in answer["problems"])
+        return [item["problem"] for item in answer["problems"]]
+
+
+def write_manifest(depot: Path) -> None:
+    files = {
+        str(path.relative_to(depot)): {
+            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            "size": path.stat().st_size,
+        }
+        for path in depot.rglob("*")
+        if path.is_file() and path.name != "manifest.json"
+    }
+    (depot / "manifest.json").write_text(json.dumps({"files": files}))
+
+
+def write_bundle(depot: Path) -> None:
+    content = {
+        "format": 1,
+        "targets": {"el9-x86_64": {"rpm": "rpm/el9-x86_64", "conda_subdir": "linux-64"}},
+        "conda": {
+            "environments": [{"name": "ds", "lock": {"linux-64": "conda/envs/ds.txt"}}],
+        },
+        "r": {"packages": [{"name": "jsonlite"}]},
+        "images": [{"name": "localhost/a:1", "digest": "sha256:1"}],
+        "toolkit": {"id": "0123456789ab"},
+        "installed_bytes": {
+            "conda": 1000,
+            "toolkit": 1000,
+            "rpm": {"el9-x86_64": 5000},
+            "r": 1000,
+            "images": 1000,
+        },
+    }
+    (depot / "conda/envs").mkdir(parents=True)
+    (depot / "conda/envs/ds.txt").write_bytes(LOCK)
+    packages = depot / "rpm/el9-x86_64/Packages"
+    packages.mkdir(parents=True)
+    (packages / "podman-5.4.0-1.el9.x86_64.rpm").write_bytes(b"rpm")
+    (depot / "content.json").write_text(json.dumps(content))
+    write_manifest(depot)
+
+
+@pytest.fixture
+def node(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Node:
+    depot, root = tmp_path / "depot", tmp_path / "node"
+    for folder in (depot, root / "proc/1"):
+        folder.mkdir(parents=True)
+    write_bundle(depot)
+    (root / "os-release").write_text('ID="rocky"\nID_LIKE="rhel fedora"\nVERSION_ID="9.4"\n')
+    (root / "proc/1/comm").write_text("systemd\n")
+    (root / "proc/meminfo").write_text("MemTotal:        4096000 kB\n")
+    (root / "proc/mounts").write_text("none /tmp tmpfs rw,nosuid 0 0\n")
+    module = load("preflight", "landbridge_preflight")
+    monkeypatch.setattr(module, "OS_RELEASE", root / "os-release")
+    monkeypatch.setattr(module, "PROC", root / "proc")
+    monkeypatch.setattr(module, "OPT", root / "opt")
+    monkeypatch.setattr(module, "CONTAINERS", root / "containers")
+    monkeypatch.setattr(module.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(module.platform, "machine", lambda: "x86_64")
+    # pytest's folders are closed to other users; check_way has a test of its own.
+    monkeypatch.setattr(module, "check_way", lambda _depot: [])
+    return Node(depot, root, Runner(module, capsys))
+
+
+def test_a_good_node_gets_the_content_as_facts(node: Node) -> None:
+    answer = node.run(depot=str(node.depot), hash=True, memory_min_mib=1800, check=True)
+    assert answer["changed"] is False
+    facts = answer["ansible_facts"]["landbridge"]
+    assert facts["target"] == "el9-x86_64"
+    assert facts["depot"] == str(node.depot)
+    assert facts["toolkit"] == {"id": "0123456789ab"}
+
+
+def test_no_bundle(node: Node) -> None:
+    answer = node.run(depot=str(node.root / "nowhere"))
+    assert "there is no bundle at" in answer["msg"]
+    assert "bootstrap.sh" in answer["msg"]
+
+
+def test_every_problem_is_named_in_one_failure(node: Node) -> None:
+    (node.root / "os-release").write_text('ID="debian"\nPRETTY_NAME="Debian 12"\n')
+    (node.root / "proc/1/comm").write_text("bash\n")
+    (node.depot / "conda/envs/ds.txt").unlink()
+    found = "\n".join(node.problems(memory_min_mib=8000))
+    for part in ("Debian 12", "PID 1 is bash", "missing: conda/envs/ds.txt", "4000 MiB"):
+        assert part in found
+
+
+@pytest.mark.parametrize("name", ["content.json", "manifest.json"])
+@pytest.mark.parametrize("text", ["", "{", None])
+def test_unreadable_description(node: Node, name: str, text: str | None) -> None:
+    path = node.depot / name
+    path.unlink()
+    if text is not None:
+        path.write_text(text)
+    assert any(name in what and "cannot be read" in what for what in node.problems())
+
+
+def test_unknown_format(node: Node) -> None:
+    node.content(format=2)
+    assert node.problems() == ["the bundle's format is 2, this toolkit reads 1"]
+
+
+def test_a_manifest_without_files(node: Node) -> None:
+    (node.depot / "manifest.json").write_text("{}")
+    assert node.problems() == ["manifest.json lists no files"]
+
+
+def test_wrong_major_names_both_sides(node: Node) -> None:
+    (node.root / "os-release").write_text('ID="centos"\nVERSION_ID="10"\n')
+    assert node.problems() == ["this node is el10-x86_64, the bundle is for el9-x86_64"]
+
+
+def test_wrong_architecture_names_both_sides(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node.run.module.platform, "machine", lambda: "aarch64")
+    assert node.problems() == ["this node is el9-aarch64, the bundle is for el9-x86_64"]
+
+
+def test_truncated_file(node: Node) -> None:
+    (node.depot / "conda/envs/ds.txt").write_bytes(LOCK[:-1])
+    assert node.problems() == ["1 file(s) of the bundle are of another size: conda/envs/ds.txt"]
+
+
+def test_an_altered_file_shows_with_hash_only(node: Node) -> None:
+    (node.depot / "conda/envs/ds.txt").write_bytes(LOCK.upper().replace(b"@", b"#"))
+    assert "failed" not in node.run(depot=str(node.depot))
+    assert node.problems(hash=True) == [
+        "1 file(s) of the bundle are altered: conda/envs/ds.txt",
+    ]
+
+
+def test_many_missing_files_are_counted(node: Node) -> None:
+    for number in range(8):
+        (node.depot / f"f{number}").touch()
+    write_manifest(node.depot)
+    for number in range(8):
+        (node.depot / f"f{number}").unlink()
+    assert node.problems() == [
+        "8 file(s) of the bundle are missing: f0, f1, f2, f3, f4 and 3 more",
+    ]
+
+
+def test_files_closed_to_users(node: Node) -> None:
+    (node.depot / "conda/envs/ds.txt").chmod(0o600)
+    assert "not readable by users" in node.problems()[0]
+
+
+def test_directories_closed_to_users(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    (closed / "depot").mkdir(parents=True)
+    closed.chmod(0o700)
+    module = load("preflight", "landbridge_preflight")
+    found = [item["problem"] for item in module.check_way(closed / "depot")]
+    assert any(f"cannot enter {closed}," in what for what in found)
+    closed.chmod(0o755)
+    assert not any(str(closed) + "," in i["problem"] for i in module.check_way(closed))
+
+
+def full_disk(monkeypatch: pytest.MonkeyPatch, module: Any, free: int) -> None:
+    status = os.statvfs_result((4096, 1, free, free, free, 0, 0, 0, 0, 255))
+    monkeypatch.setattr(module.os, "statvfs", lambda _path: status)
+
+
+def test_full_disk(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    full_disk(monkeypatch, node.run.module, 100)
+    needed = node.problems()
+    assert needed, "100 bytes are not enough"
+    assert all("are needed for" in what for what in needed)
+    assert {"conda", "toolkit", "R", "RPMs", "images"} == {
+        word for word in ("conda", "toolkit", "R", "RPMs", "images") if word in " ".join(needed)
+    }
+
+
+def test_what_is_installed_needs_no_room(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    module, opt = node.run.module, node.root / "opt"
+    environment = opt / "envs/ds" / hashlib.sha256(LOCK).hexdigest()[:12]
+    toolkit, library = opt / "toolkits/0123456789ab", opt / "r/library/jsonlite"
+    for folder in (environment, toolkit, library, node.root / "containers/storage/overlay-images"):
+        folder.mkdir(parents=True)
+    (environment / "file").write_bytes(b"x" * 1000)
+    (toolkit / ".complete").touch()
+    (library / "DESCRIPTION").write_bytes(b"x" * 1000)
+    images = node.root / "containers/storage/overlay-images/images.json"
+    images.write_text(json.dumps([{"names": ["localhost/a:1"]}]))
+    answer = (0, "podman-5.4.0-1.el9.x86_64.rpm 5000\nother-1-1.el9.noarch.rpm 9\n", "")
+    content = json.loads((node.depot / "content.json").read_text())
+    needs = module.needs(node.depot, content, "el9-x86_64", lambda *_a, **_k: answer)
+    assert all(size <= 0 for _path, _what, size in needs), needs
+    full_disk(monkeypatch, module, 0)
+    assert module.check_disks(needs, 20) == []
+
+
+def test_a_bundle_without_rpms(node: Node) -> None:
+    targets = {"el9-x86_64": {"rpm": None, "conda_subdir": "linux-64"}}
+    node.content(targets=targets)
+    assert "failed" not in node.run(depot=str(node.depot))
+
+
+def test_hard_links_are_counted_once(tmp_path: Path) -> None:
+    module = load("preflight", "landbridge_preflight")
+    (tmp_path / "a").write_bytes(b"x" * 100_000)
+    alone = module.used([tmp_path])
+    os.link(tmp_path / "a", tmp_path / "b")
+    assert module.used([tmp_path]) == alone >= 100_000
+
+
+def test_a_foreign_process_on_a_port() -> None:
+    module = load("preflight", "landbridge_preflight")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        (found,) = module.check_ports([{"port": port, "unit": "landbridge-jupyterhub.service"}])
+        ((_command, unit),) = module.holders(module.listening()[port])
+        assert module.check_ports([{"port": port, "unit": unit}]) == []
+    assert found["problem"].startswith(f"port {port} is taken by ")
+    assert module.check_ports([{"port": port, "unit": ""}]) == []
+
+
+def test_noexec_is_a_warning(node: Node) -> None:
+    (node.root / "proc/mounts").write_text("none /tmp tmpfs rw,noexec 0 0\n")
+    answer = node.run(depot=str(node.depot))
+    assert "failed" not in answer
+    assert "noexec" in json.dumps(answer["warnings"])
