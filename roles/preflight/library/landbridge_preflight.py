@@ -131,7 +131,8 @@ def read_bundle(depot):
         try:
             found[name] = json.loads((depot / name).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            problems.append(problem(f"{depot / name} cannot be read: {error}", CARRY_ANEW))
+            reason = getattr(error, "strerror", None) or error
+            problems.append(problem(f"{depot / name} cannot be read: {reason}", CARRY_ANEW))
     content, manifest = found.get("content.json"), found.get("manifest.json")
     if manifest is not None and not isinstance(manifest.get("files"), dict):
         problems.append(problem("manifest.json lists no files", CARRY_ANEW))
