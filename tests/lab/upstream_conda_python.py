@@ -132,8 +132,10 @@ def _file(path: str, source: Path, prefix: Path, scratch: str) -> File:
     relocate = prefix != Path("/usr")
     if _is_elf(source):
         data = _relocatable(path, source, Path(scratch))
-        # libpython falls back to the prefix it was compiled for: let that be no place at all.
-        gone = b"/" + b"_" * (len(str(prefix)) - 1)
+        # libpython falls back to the prefix it was compiled for: let that be no place at all. Only
+        # the head is overwritten, since linkers let other strings share a string's tail.
+        head = prefix.parts[1].encode()
+        gone = str(prefix).encode().replace(head, b"_" * len(head), 1)
         return File(data.replace(str(prefix).encode(), gone) if relocate else data, mode)
     data = source.read_bytes()
     if b"\0" not in data and relocate:
