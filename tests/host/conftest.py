@@ -83,8 +83,10 @@ def user_of() -> Iterator[Callable[[Node], str]]:
                 remove_user(node)  # of a run that was killed
                 stack.callback(remove_user, node)
                 node.output("useradd", "--create-home", "--comment", "landbridge verify", USER)
-                node.output("loginctl", "enable-linger", USER)
                 made.add(node)
+                node.output("loginctl", "enable-linger", USER)
+                uid = node.output("id", "-u", USER).strip()
+                node.output("systemctl", "start", f"user@{uid}.service")
             return USER
 
         yield user

@@ -1,5 +1,6 @@
 """JupyterHub as a user meets it: one session per node, from the login form to cells' output."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,9 @@ import pytest
 
 from landbridge.facts.node import Node
 
-HUB = "http://127.0.0.1:8000"
-PYTHON = "/opt/landbridge/envs/jupyterhub/current/bin/python"
+SETTINGS = "/etc/landbridge/jupyterhub/values.json"
 SESSION = Path(__file__).parent / "on_node" / "hub_session.py"
-UNITS = ("jupyterhub.service", "jupyterhub-proxy.service")
+UNITS = ("landbridge-hub.service", "landbridge-proxy.service")
 
 sessions: dict[Node, dict[str, Any]] = {}
 
@@ -28,8 +28,12 @@ def kernel_name(node: Node, kernel: str) -> str:
 def session(node: Node, user_of: Callable[[Node], str]) -> dict[str, Any]:
     """What the hub answered to the node's temporary user."""
     if node not in sessions:
-        arguments = [HUB, user_of(node), *node.facts.kernelspecs]
-        sessions[node] = node.script(SESSION, arguments, python=PYTHON)
+        settings = json.loads(node.output("cat", SETTINGS))
+        user = user_of(node)
+        node.output("usermod", "--append", "--groups", settings["allowed_groups"][0], user)
+        arguments = [settings["bind_url"], user, *node.facts.kernelspecs]
+        python = f"{settings['prefix']}/bin/python"
+        sessions[node] = node.script(SESSION, arguments, python=python)
     return sessions[node]
 
 

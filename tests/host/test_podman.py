@@ -39,7 +39,10 @@ def test_image_runs_as_root(node: Node) -> None:
 
 
 def test_image_runs_rootless(node: Node, user: str) -> None:
-    said = node.output("podman", "run", *HELLO, first_image(node), "echo", "landbridge", user=user)
+    name = first_image(node)
+    source = f"oci:{node.facts.depot.path}/images:{name}"
+    node.output("skopeo", "copy", "--quiet", source, f"containers-storage:{name}", user=user)
+    said = node.output("podman", "run", *HELLO, name, "echo", "landbridge", user=user)
     assert said.strip() == "landbridge"
 
 

@@ -75,7 +75,9 @@ class Node:
         """Run a command as root, or in a login shell of `user`."""
         line = shlex.join(command)
         if user is not None:
-            line = shlex.join(["runuser", "-l", user, "-c", line])
+            # Rootless Podman asks for it; not every platform's runuser opens a session.
+            session = "export XDG_RUNTIME_DIR=/run/user/$(id -u); exec "
+            line = shlex.join(["runuser", "-l", user, "-c", session + line])
         return self.host.run(line)
 
     def output(self, *command: str, user: str | None = None) -> str:

@@ -61,7 +61,11 @@ class Browser:
     def api(self, method, path, body=None):
         """Status and value of a call to the hub's API with the login's cookies."""
         xsrf = next(c.value for c in self.cookies if c.name == "_xsrf" and c.path == "/hub/")
-        headers = {"X-XSRFToken": xsrf, "Referer": f"{self.url}/hub/home"}
+        headers = {
+            "X-XSRFToken": xsrf,
+            "Referer": f"{self.url}/hub/home",
+            "Content-Type": "application/json",
+        }
         data = json.dumps(body).encode() if body is not None else None
         status, _, text = self.request(method, f"/hub/api{path}", data, headers)
         return status, json.loads(text) if text.strip() else None
@@ -206,7 +210,8 @@ def session(url, user, kernels):
     told["server"]["seconds"] = round(time.monotonic() - started, 1)
     try:
         if told["server"]["error"] is None:
-            _, token = browser.api("POST", f"/users/{user}/tokens", {"expires_in": 600})
+            status, token = browser.api("POST", f"/users/{user}/tokens", {"expires_in": 600})
+            told["token"] = status
             server = Server(url, user, token["token"])
             told["kernels"] = {kernel: server.run_notebook(kernel) for kernel in kernels}
     finally:
