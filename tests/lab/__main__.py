@@ -9,27 +9,34 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
-from pathlib import Path
 
 from landbridge.errors import LandbridgeError
 
-# Modules with `register`; one that does not exist (yet) is not offered.
-COMMANDS = ("build", "nodes_cli", "upstreams", "bundle", "demo")
+# Command: the module that registers it.
+COMMANDS = {
+    "build": "build",
+    "upstreams": "upstreams",
+    "node": "nodes_cli",
+    "down": "nodes_cli",
+    "clean": "nodes_cli",
+    "bundle": "bundle",
+    "demo": "demo",
+}
 
 
-def parser() -> argparse.ArgumentParser:
-    """The parser with every command that is present."""
+def parser(command: str = "") -> argparse.ArgumentParser:
+    """The parser with `command`, so that only its module is loaded; with all if it names none."""
     top = argparse.ArgumentParser(prog="python -m tests.lab", description=__doc__.split("\n")[0])
     subparsers = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for name in COMMANDS:
-        if Path(__file__).with_name(f"{name}.py").exists():
-            importlib.import_module(f"{__package__}.{name}").register(subparsers)
+    modules = [COMMANDS[command]] if command in COMMANDS else COMMANDS.values()
+    for name in dict.fromkeys(modules):
+        importlib.import_module(f"{__package__}.{name}").register(subparsers)
     return top
 
 
 def main() -> int:
     """Run one command; errors of the toolkit's family become one message and their exit code."""
-    arguments = parser().parse_args()
+    arguments = parser(sys.argv[1] if len(sys.argv) > 1 else "").parse_args()
     try:
         return int(arguments.run(arguments) or 0)
     except LandbridgeError as error:

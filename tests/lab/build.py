@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from tests.lab import paths, rpmrepo
+from tests.lab import paths, podman, rpmrepo
 from tests.lab.platforms import PLATFORMS, platform
 
 
@@ -22,4 +22,5 @@ def run(arguments: argparse.Namespace) -> int:
     for name in names:
         with paths.stage(f"build {name}"):
             print(rpmrepo.repository(platform(name)))
+            print(podman.image(platform(name)))
     return 0

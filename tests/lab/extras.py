@@ -18,6 +18,7 @@ class Extra:
     links: tuple[tuple[str, str], ...] = ()
     files: tuple[str, ...] = ()
     script: str = ""
+    unneeded: str = ""  # pattern of sonames that only an optional plugin wants
 
 
 # As in RHEL: new units, users and temporary files are known after each transaction.
@@ -61,6 +62,7 @@ def extras(platform: Platform) -> dict[str, Extra]:
             provides=("platform-python", f"python(abi) = {platform.python}"),
             links=(("/usr/libexec/platform-python", "../bin/python3"),),
         ),
+        "iproute2": Extra(unneeded="^libatm"),
         "podman": Extra(
             requires=(
                 *("catatonit", "conmon", "containers-common", "crun", "netavark", "aardvark-dns"),

@@ -6,6 +6,7 @@ renamed; a product of an older key is deleted. Deleting the cache costs time and
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -46,20 +47,33 @@ def product(name: str, inputs: str, make: Callable[[Path], None]) -> Path:
     if final.is_dir():
         return final
     final.parent.mkdir(parents=True, exist_ok=True)
-    temporary = final.with_name(f".{inputs}.{os.getpid()}")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
-    try:
-        with stage(name):
-            make(temporary)
-        temporary.rename(final)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    for old in final.parent.iterdir():
-        if old != final:
-            shutil.rmtree(old, ignore_errors=True)
+    with _locked(final.parent):
+        if final.is_dir():  # made by another process meanwhile
+            return final
+        temporary = final.with_name(f".{inputs}.{os.getpid()}")
+        temporary.mkdir()
+        try:
+            with stage(name):
+                make(temporary)
+            temporary.rename(final)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        for old in final.parent.iterdir():
+            if old != final:
+                shutil.rmtree(old, ignore_errors=True)
     return final
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One process at a time works in `folder`; the lock ends with the process."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

@@ -147,9 +147,10 @@ class Converter:
         provided = [*extra.provides, *([f"{package} = {full}"] if package != name else [])]
         summary = stanza.get("Description", package).split("\n")[0]
         arch = "noarch" if stanza["Architecture"] == "all" else "x86_64"
+        unneeded = f"%global __requires_exclude {extra.unneeded}\n" if extra.unneeded else ""
         return "\n".join(
             [
-                header(name, version, release, summary, arch=arch, epoch=epoch),
+                unneeded + header(name, version, release, summary, arch=arch, epoch=epoch),
                 *(f"Requires: {item}" for item in sorted(required)),
                 *(f"Provides: {item}" for item in provided),
                 *(f"Conflicts: {item}" for item in extra.conflicts),

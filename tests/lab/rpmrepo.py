@@ -8,6 +8,7 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from landbridge.errors import SourceError
 from tests.lab import deb2rpm, debian, extras, paths, rpmbuild
 from tests.lab.platforms import Platform
 
@@ -41,7 +42,8 @@ def base_packages(platform: Platform) -> list[Path]:
 def _product(platform: Platform) -> Path:
     trees = debian.trees(platform)
     code = [Path(module.__file__ or "") for module in (deb2rpm, extras, rpmbuild)]
-    inputs = paths.key(trees.name, *code, Path(__file__), *sorted(_DATA.glob("*.txt")))
+    data = (_DATA / "names.txt", _DATA / "dropped.txt")
+    inputs = paths.key(trees.name, *code, Path(__file__), *data)
     return paths.product(f"rpm/{platform.name}", inputs, lambda to: _make(platform, trees, to))
 
 
@@ -56,6 +58,7 @@ def _make(platform: Platform, trees: Path, to: Path) -> None:
     _hand_made(platform, full.root, packages, to / ".work")
     _docker_stand_ins(platform, docker, to / ".work")
     shutil.rmtree(to / ".work")
+    _check_closed(packages)
     with paths.stage("sign and index"):
         _sign([*packages.iterdir(), *docker.iterdir()])
         shutil.copy(signing_home() / KEY_NAME, to / KEY_NAME)
@@ -63,6 +66,30 @@ def _make(platform: Platform, trees: Path, to: Path) -> None:
             subprocess.run(
                 ["createrepo_c", "--quiet", "--general-compress-type=gz", folder], check=True
             )
+
+
+def _check_closed(packages: Path) -> None:
+    """Everything that an RPM of the repository requires is provided by one of them.
+
+    Raises:
+        SourceError: something is not; each package and what it lacks is named.
+    """
+    files = list(packages.iterdir())
+
+    def tags(form: str) -> set[str]:
+        command = ["rpm", "-qp", "--nosignature", "--queryformat", form, *files]
+        return set(
+            subprocess.run(command, check=True, capture_output=True, text=True).stdout.split("\n")
+        )
+
+    provided = tags("[%{PROVIDENAME}\n]") | tags("[%{FILENAMES}\n]") | {""}
+    lacking = [
+        line
+        for line in sorted(tags("[%{=NAME} needs %{REQUIRENAME}\n]"))
+        if (what := line.partition(" needs ")[2]) not in provided and not what.startswith("rpmlib(")
+    ]
+    if lacking:
+        raise SourceError("the lab's RPM repository is not closed:\n" + "\n".join(lacking))
 
 
 def _name(rpm: Path) -> str:
