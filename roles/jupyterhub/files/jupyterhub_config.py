@@ -1,0 +1,52 @@
+"""JupyterHub as Landbridge runs it; the node's values are in values.json beside this file."""
+
+import json
+from pathlib import Path
+
+values = json.loads((Path(__file__).parent / "values.json").read_text())
+prefix = values["prefix"]
+
+c = get_config()  # noqa: F821 - JupyterHub puts it here
+
+# A proxy of its own, as an unprivileged service: it, and so every open notebook, outlives a
+# restart of the hub. The token that both share is in the environment.
+c.JupyterHub.bind_url = values["bind_url"]
+c.JupyterHub.hub_ip = "127.0.0.1"
+c.JupyterHub.hub_port = values["hub_port"]
+c.ConfigurableHTTPProxy.should_start = False
+c.ConfigurableHTTPProxy.api_url = f"http://127.0.0.1:{values['proxy_api_port']}"
+c.JupyterHub.cleanup_proxy = False
+c.JupyterHub.cleanup_servers = False
+
+# State. The schema of an older hub is migrated at the start; SQLite files are copied before.
+c.JupyterHub.cookie_secret_file = f"{values['state']}/cookie_secret"
+c.JupyterHub.db_url = f"sqlite:///{values['state']}/jupyterhub.sqlite"
+c.JupyterHub.upgrade_db = True
+
+# Any PAM user of the groups may log in. Sessions are not opened: the user's server is a systemd
+# unit of its own and not a child of the hub.
+c.JupyterHub.authenticator_class = "pam"
+c.PAMAuthenticator.service = "jupyterhub"
+c.PAMAuthenticator.open_sessions = False
+c.PAMAuthenticator.admin_groups = set(values["admin_groups"])
+c.PAMAuthenticator.allowed_groups = {*values["allowed_groups"], *values["admin_groups"]}
+
+# One systemd unit per user.
+c.JupyterHub.spawner_class = "systemd"
+c.Spawner.cmd = [f"{prefix}/bin/jupyterhub-singleuser"]
+c.Spawner.default_url = "/lab"
+c.Spawner.http_timeout = 60
+c.Spawner.mem_limit = values["memory_limit"]
+c.Spawner.cpu_limit = values["cpu_limit"]
+c.Spawner.environment = {
+    "JUPYTER_PATH": values["jupyter_path"],
+    "JUPYTER_CONFIG_PATH": str(Path(__file__).parent / "singleuser"),
+    # systemd's own search path knows no environment; users' commands come first as in a login.
+    "PATH": f"{prefix}/bin:/usr/local/bin:/usr/bin:/usr/local/sbin:/usr/sbin",
+}
+c.Spawner.args = [f"--MappingKernelManager.default_kernel_name={values['default_kernel']}"]
+c.SystemdSpawner.default_shell = "/bin/bash"
+c.SystemdSpawner.isolate_tmp = values["private_tmp"]
+c.SystemdSpawner.isolate_devices = values["private_devices"]
+c.SystemdSpawner.disable_user_sudo = values["no_new_privileges"]
+c.SystemdSpawner.unit_extra_properties = values["unit_properties"]
