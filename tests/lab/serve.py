@@ -87,7 +87,7 @@ class _Handler(SimpleHTTPRequestHandler):
             return ""
         return str(self.folders[parts[0]].joinpath(*parts[1:]))
 
-    def send_head(self) -> BinaryIO | None:  # type: ignore[override]
+    def send_head(self) -> BinaryIO | None:
         path = Path(self.translate_path(self.path))
         if not path.is_file():
             self.send_error(HTTPStatus.NOT_FOUND)

@@ -39,7 +39,7 @@ MEND = "install the Debian packages of the Makefile's LAB_PACKAGES"
 
 def storage() -> Path:
     """The registry's data directory, with the images pushed into it; built if missing."""
-    if not BUSYBOX.exists() or b"ld-linux" in BUSYBOX.read_bytes():
+    if not BUSYBOX.exists() or "INTERP" in _run("readelf", "--segments", str(BUSYBOX)):
         raise SourceError(f"{BUSYBOX} is not a static busybox", MEND)
     key = paths.key(Path(__file__), BUSYBOX)
     return paths.product("images", key, _build) / "registry"
