@@ -344,12 +344,13 @@ def installed_images(content):
 def needs(depot, content, target, run):
     """Bytes still to be installed: (directory, what, bytes)."""
     sizes = content["installed_bytes"]
-    toolkit = OPT / "toolkits" / content["toolkit"]["id"] / ".complete"
+    toolkit = OPT / "toolkits" / content["toolkit"]["id"]
+    has_toolkit = toolkit.is_dir() and not (toolkit / ".incomplete").exists()
     library = [OPT / "r/library" / package["name"] for package in content["r"]["packages"]]
     rpms = sizes["rpm"].get(target, 0) - installed_rpms(depot, content, target, run)
     return [
         (OPT, "conda", sizes["conda"] - installed_conda(depot, content, target)),
-        (OPT, "toolkit", 0 if toolkit.exists() else sizes["toolkit"]),
+        (OPT, "toolkit", 0 if has_toolkit else sizes["toolkit"]),
         (OPT, "R", sizes["r"] - used(library)),
         (USR, "RPMs", rpms),
         (CONTAINERS, "images", 0 if installed_images(content) else sizes["images"]),

@@ -213,7 +213,6 @@ def test_what_is_installed_needs_no_room(node: Node, monkeypatch: pytest.MonkeyP
     for folder in (environment, toolkit, library, node.root / "containers/storage/overlay-images"):
         folder.mkdir(parents=True)
     (environment / "file").write_bytes(b"x" * 1000)
-    (toolkit / ".complete").touch()
     (library / "DESCRIPTION").write_bytes(b"x" * 1000)
     images = node.root / "containers/storage/overlay-images/images.json"
     images.write_text(json.dumps([{"names": ["localhost/a:1"]}]))
@@ -223,6 +222,9 @@ def test_what_is_installed_needs_no_room(node: Node, monkeypatch: pytest.MonkeyP
     assert all(size <= 0 for _path, _what, size in needs), needs
     full_disk(monkeypatch, module, 0)
     assert module.check_disks(needs, 20) == []
+    (toolkit / ".incomplete").touch()
+    needs = module.needs(node.depot, content, "el9-x86_64", lambda *_a, **_k: answer)
+    assert (opt, "toolkit", 1000) in needs
 
 
 def test_a_bundle_without_rpms(node: Node) -> None:
