@@ -1,0 +1,81 @@
+"""What end-to-end tests share: the lab's bundle, nodes, and the real commands."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.lab import bundle as lab_bundle
+from tests.lab import inventory, nodes, podman
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+
+
+@dataclass(frozen=True)
+class Ended:
+    """An ended command."""
+
+    code: int
+    output: str
+
+
+def run(*command: str | Path) -> Ended:
+    """Run a command in the checkout, as a user of its virtual environment would."""
+    environment = os.environ | {"PATH": f"{BIN}:{os.environ['PATH']}", "COLUMNS": "200"}
+    done = subprocess.run(
+        [str(word) for word in command],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    return Ended(done.returncode, done.stdout)
+
+
+@dataclass(frozen=True)
+class LabNode:
+    """A lab node with an inventory of its own."""
+
+    name: str
+    folder: Path
+
+    def run(self, script: str) -> Ended:
+        """Run a shell script on the node as root."""
+        done = podman.run("exec", self.name, "sh", "-c", script, check=False)
+        return Ended(done.returncode, done.stdout + done.stderr)
+
+    def inventory(self, depot: str = nodes.BUNDLE_MOUNT) -> Path:
+        """An inventory of this node alone, with the bundle at `depot`."""
+        return inventory.write(self.folder / "inventory.yml", [self.name], depot)
+
+    def apply(self, *options: str, depot: str = nodes.BUNDLE_MOUNT) -> Ended:
+        """`landbridge apply` over SSH, from the checkout."""
+        return run(BIN / "landbridge", "apply", "--inventory", self.inventory(depot), *options)
+
+
+@pytest.fixture(scope="session")
+def bundle() -> Path:
+    """The lab's bundle."""
+    return lab_bundle.build()
+
+
+@pytest.fixture(scope="module")
+def boot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., LabNode]]:
+    """Boots nodes with a folder of bundles; they are deleted with the module."""
+    booted: list[str] = []
+
+    def start(name: str, platform: str, bundles: Path) -> LabNode:
+        booted.append(name)
+        nodes.create(name, platform, bundles)
+        return LabNode(name, tmp_path_factory.mktemp(name))
+
+    yield start
+    nodes.destroy(*booted)
