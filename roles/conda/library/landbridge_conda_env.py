@@ -264,6 +264,15 @@ def link_target(link):
     return str(link.readlink()) if link.is_symlink() else None
 
 
+def mend_modes(prefix):
+    """Give modes that py-rattler sets whatever the umask: what users read, and root alone writes."""
+    for record in prefix.glob("conda-meta/*.json"):  # 0600, but `conda list` runs as a user
+        record.chmod(0o644)
+    for program in prefix.glob("bin/*"):  # 0775
+        if program.is_file() and not program.is_symlink():
+            program.chmod(program.stat().st_mode & 0o7755)
+
+
 def kernelspec(display_name, prefix):
     """A kernelspec that names the installation itself, so that a running kernel stays on it."""
     spec = {
@@ -402,9 +411,7 @@ class Environment:
         )
         if rc != 0:
             raise Problem(f"py-rattler could not install {prefix}:\n{err.strip()}")
-        # py-rattler writes these for root alone, but `conda list` reads them as a user.
-        for record in prefix.glob("conda-meta/*.json"):
-            record.chmod(0o644)
+        mend_modes(prefix)
         self.result["uncompiled"] = self.compile(prefix)
         os.sync()
         write_file(prefix / MARKER, data)

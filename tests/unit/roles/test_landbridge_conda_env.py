@@ -38,7 +38,7 @@ def add_package(channel: Path, name: str, version: str, files: dict[str, str]) -
         for path, text in contents.items():
             entry = tarfile.TarInfo(path)
             entry.size = len(text.encode())
-            entry.mode = 0o755 if path.startswith("bin/") else 0o644
+            entry.mode = 0o775 if path.startswith("bin/") else 0o644
             archive.addfile(entry, io.BytesIO(text.encode()))
     data = (channel / "noarch" / file).read_bytes()
     digest = hashlib.sha256(data).hexdigest()
@@ -263,8 +263,8 @@ def test_a_kernel_needs_ipykernel(node: Node) -> None:
 
 
 def test_users_can_read_everything_on_a_host_with_umask_077(node: Node) -> None:
-    lock = add_package(node.channel, "ipykernel", "7", {"share/deep/tool": "x"})
-    node.lock(lock)
+    files = {"share/deep/tool": "x", "bin/tool": "x"}
+    node.lock(add_package(node.channel, "ipykernel", "7", files))
     prefix = Path(node.run(umask=0o077, kernel="K")["prefix"])
     roots = [node.home.parent, node.kernel.parent.parent]
     closed = [
@@ -275,6 +275,7 @@ def test_users_can_read_everything_on_a_host_with_umask_077(node: Node) -> None:
     ]
     assert (prefix / "share/deep/tool").exists()
     assert closed == []
+    assert (prefix / "bin/tool").stat().st_mode & 0o777 == 0o755
 
 
 def test_bytecode_is_written_and_invalid_sources_are_named(node: Node) -> None:
