@@ -1,8 +1,8 @@
 """The guard of a node's network: whatever is meant for outside is refused at once and counted.
 
 It lives in the node's network namespace but is set and read from the machine. A packet that slips
-past the rules, should something on the node flush them, ends in a dummy interface and is counted
-there.
+past the rules, should something on the node flush them, ends in an interface that leads nowhere
+and is counted there.
 """
 
 from __future__ import annotations
@@ -14,15 +14,17 @@ from landbridge.errors import NodeError
 
 _SINK = "outside0"
 
-# IPv6 neighbour discovery never leaves the link. Interfaces other than these two belong to
-# containers inside the node.
+# Neighbour discovery and multicast membership never leave the link, and the kernel sends them by
+# itself. Interfaces other than these two belong to containers inside the node.
 _RULES = """
 table inet landbridge_egress {{
   counter outside {{ }}
   chain refuse {{
-    oifname "eth0" ip daddr {subnet} accept
+    oifname "{sink}" icmpv6 type {{ mld2-listener-report, nd-router-solicit }} drop
+    oifname "{sink}" ip protocol igmp drop
     oifname "eth0" icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} accept
-    oifname "eth0" icmpv6 type mld2-listener-report accept
+    oifname "eth0" icmpv6 type {{ mld2-listener-report, nd-router-solicit }} accept
+    oifname "eth0" ip daddr {subnet} accept
     oifname {{ "eth0", "{sink}" }} counter name "outside" reject with icmpx type admin-prohibited
   }}
   chain output {{ type filter hook output priority -400; policy accept; jump refuse; }}
@@ -30,8 +32,9 @@ table inet landbridge_egress {{
 }}
 """
 
+# A bridge without ports: the kernel at hand may lack the dummy driver, and podman needs bridges.
 _SINK_SCRIPT = f"""
-ip link add {_SINK} type dummy
+ip link add {_SINK} type bridge mcast_snooping 0
 ip link set {_SINK} multicast off arp off addrgenmode none
 ip link set {_SINK} up
 ip -6 address add fd00:99::1/128 dev {_SINK} nodad
@@ -42,8 +45,8 @@ ip -6 route add default dev {_SINK} src fd00:99::1
 
 def guard(pid: int, address: str, subnet: str) -> None:
     """Put the guard into the network namespace of process `pid`, whose address is `address`."""
-    _in_namespace(pid, ["sh", "-ec", _SINK_SCRIPT, "sh", address])
     _in_namespace(pid, ["nft", "-f", "-"], _RULES.format(subnet=subnet, sink=_SINK))
+    _in_namespace(pid, ["sh", "-ec", _SINK_SCRIPT, "sh", address])
 
 
 def packets(pid: int) -> int:
