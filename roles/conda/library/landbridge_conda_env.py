@@ -265,7 +265,7 @@ def link_target(link):
 
 
 def mend_modes(prefix):
-    """Give modes that py-rattler sets whatever the umask: what users read, and root alone writes."""
+    """Mend modes that py-rattler sets whatever the umask: all may read, root alone may write."""
     for record in prefix.glob("conda-meta/*.json"):  # 0600, but `conda list` runs as a user
         record.chmod(0o644)
     for program in prefix.glob("bin/*"):  # 0775
