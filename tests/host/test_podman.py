@@ -53,7 +53,7 @@ def test_docker_command_is_podman(node: Node) -> None:
 
 
 def test_socket_listens_at_dockers_path(node: Node) -> None:
-    assert node.facts.systemd.units["podman.socket"].active == "active"
+    assert node.unit("podman.socket") == "active"
     said = node.output("podman", "--url", "unix:///run/docker.sock", "version", "--format=json")
     assert json.loads(said)["Server"]["Version"]
 

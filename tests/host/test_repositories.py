@@ -11,16 +11,15 @@ from landbridge.facts.node import Node
 def enabled(node: Node) -> dict[str, dict[str, str]]:
     listed = node.output("dnf", "-q", "repolist", "--enabled").splitlines()
     ids = {line.split()[0] for line in listed if line.strip()} - {"repo"}
+    assert ids, "dnf has no repository"
     known = {n: k for file in node.facts.repositories.values() for n, k in file.items()}
     return {name: known.get(name, {}) for name in ids}
 
 
 def test_dnf_has_the_depot_only(node: Node) -> None:
-    repositories = enabled(node)
-    assert repositories
     outside = {
         name: keys.get("baseurl", "")
-        for name, keys in repositories.items()
+        for name, keys in enabled(node).items()
         if not keys.get("baseurl", "").startswith(f"file://{node.facts.depot.path}/rpm/")
     }
     assert outside == {}
@@ -32,7 +31,7 @@ def test_dnf_checks_signatures(node: Node) -> None:
 
 
 def test_dnf_reads_the_metadata(node: Node) -> None:
-    node.output("dnf", "-q", "makecache", "--refresh")
+    assert "Metadata cache created" in node.output("dnf", "makecache", "--refresh")
 
 
 def pip(node: Node, *arguments: str, user: str) -> str:

@@ -71,6 +71,11 @@ class Node:
         major = self.facts.os_release["VERSION_ID"].split(".")[0]
         return f"el{major}-{self.host.run('uname -m').stdout.strip()}"
 
+    def unit(self, name: str) -> str:
+        """Whether a systemd unit is `active`, `failed` ...; `absent` if none of the name is."""
+        unit = self.facts.systemd.units.get(name)
+        return unit.active if unit else "absent"
+
     def run(self, *command: str, user: str | None = None) -> CommandResult:
         """Run a command as root, or in a login shell of `user`."""
         line = shlex.join(command)
