@@ -15,6 +15,18 @@ from landbridge.errors import BundleError
 Ecosystem = Literal["rpm", "rpm-key", "conda", "pypi", "cran", "oci", "toolkit", "collection"]
 
 
+class _Dumper(yaml.SafeDumper):
+    """Writes texts of several lines as such, to be read by people."""
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = "|" if "\n" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text)
+
+
 class Artifact(BaseModel):
     """One file of the bundle (for `oci`: one image).
 
@@ -85,7 +97,8 @@ class Lock(BaseModel):
     def dump(self) -> str:
         """The YAML text; equal locks give equal texts."""
         data = self.model_dump(mode="json", exclude_defaults=True)
-        return yaml.dump({"format": self.format, **data}, sort_keys=False, width=1000)
+        fields = {"format": self.format, **data}
+        return yaml.dump(fields, Dumper=_Dumper, sort_keys=False, width=1000)
 
 
 def merge(stack: str, targets: Iterable[str], parts: Iterable[Part]) -> Lock:

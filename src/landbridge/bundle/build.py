@@ -75,8 +75,9 @@ def build(stack_file: Path, sources: Path | None, output: Path, cache: Path, say
     lock = _resolve(stack, store, built, say)
     files = [a for a in lock.artifacts if a.ecosystem != "oci"]
     with _stage("fetch", built, say) as done:
-        built.fetched = store.fetch(files)
-        done(f"{len(files)} files, {_mb(built.fetched)} fetched")
+        store.fetch(files)
+        built.fetched = store.fetched
+        done(f"{len(files)} files, {_mb(built.fetched)} fetched since the start")
     partial = output.with_name(output.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     with _stage("assemble", built, say) as done:

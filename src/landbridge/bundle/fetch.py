@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
 from urllib.parse import unquote, urlsplit
 
 import httpx
@@ -34,6 +35,8 @@ class Cache:
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
+        self._counting = Lock()
+        self._fetched = 0
         # The operating system's certificates, not certifi's: a site's own CA is among them.
         self._client = httpx.Client(
             verify=ssl.create_default_context(),
@@ -42,6 +45,11 @@ class Cache:
             # A .tar.gz must come as it is stored, not unpacked or packed once more on the way.
             headers={"Accept-Encoding": "identity"},
         )
+
+    @property
+    def fetched(self) -> int:
+        """Bytes that had to be fetched so far."""
+        return self._fetched
 
     def path(self, sha256: str) -> Path:
         """Where the file with this hash is or would be."""
@@ -68,11 +76,8 @@ class Cache:
         path.unlink()
         return False
 
-    def fetch(self, artifacts: Iterable[Artifact]) -> int:
+    def fetch(self, artifacts: Iterable[Artifact]) -> None:
         """Fetch what is not here yet, in parallel.
-
-        Returns:
-            Bytes fetched.
 
         Raises:
             SourceError: a file is missing at its source, or is not what the lock promises.
@@ -89,7 +94,6 @@ class Cache:
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
-        return total
 
     def learn(self, url: str, md5: str | None = None, sha256: str | None = None) -> Path:
         """Fetch a file of which an index does not tell all; a known hash saves the next fetch.
@@ -145,6 +149,8 @@ class Cache:
         except BaseException:
             Path(name).unlink()
             raise
+        with self._counting:
+            self._fetched += Path(name).stat().st_size
         return Path(name), digest.hexdigest()
 
     def _chunks(self, url: str) -> Iterable[bytes]:

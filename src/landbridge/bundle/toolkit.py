@@ -197,7 +197,7 @@ def pack_collection(source: Path, manifest: dict[str, Any]) -> bytes:
             member.type = tarfile.DIRTYPE if data is None else tarfile.REGTYPE
             member.size = len(data or b"")
             tar.addfile(member, io.BytesIO(data or b""))
-    return gzip.compress(raw.getvalue(), mtime=0)
+    return gzip.compress(raw.getvalue(), compresslevel=6, mtime=0)
 
 
 def _listed(name: str, data: bytes | None) -> dict[str, Any]:

@@ -115,6 +115,7 @@ def main() -> None:
     except dnf.exceptions.DepsolveError as error:
         result = {"conflict": str(error)}
     json.dump(result, answer)
+    answer.flush()
 
 
 main()
