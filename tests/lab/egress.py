@@ -25,7 +25,10 @@ table inet landbridge_egress {{
     oifname "eth0" icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} accept
     oifname "eth0" icmpv6 type {{ mld2-listener-report, nd-router-solicit }} accept
     oifname "eth0" ip daddr {subnet} accept
-    oifname {{ "eth0", "{sink}" }} counter name "outside" reject with icmpx type admin-prohibited
+    oifname != {{ "eth0", "{sink}" }} accept
+    counter name "outside"
+    meta l4proto tcp reject with tcp reset
+    reject with icmpx type admin-prohibited
   }}
   chain output {{ type filter hook output priority -400; policy accept; jump refuse; }}
   chain forward {{ type filter hook forward priority -400; policy accept; jump refuse; }}

@@ -22,6 +22,7 @@ _OPTIONS = [
     *("--ulimit", "nofile=20000:20000", "--ulimit", "nproc=4096:4096"),
     # Overlay on overlay does not work: podman's storage inside the node gets a volume.
     *("--volume", "/var/lib/containers"),
+    *("--dns", podman.DNS, "--dns-option", "timeout:1", "--dns-option", "attempts:1"),
 ]
 
 

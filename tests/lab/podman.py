@@ -11,6 +11,7 @@ from tests.lab.platforms import Platform
 
 NETWORK = "lab"
 SUBNET = "10.99.0.0/24"
+DNS = "10.99.0.1"  # aardvark-dns: it knows the nodes' names and nothing else
 
 
 def command(*arguments: str | Path) -> list[str]:
