@@ -27,6 +27,7 @@ GLIBC = (2, 34)
 LEGACY_GLIBC = {"manylinux1": (2, 5), "manylinux2010": (2, 12), "manylinux2014": (2, 17)}
 # Where conda-forge's name is not the normalised name on PyPI (of the wheels in the lab's set).
 CONDA_NAMES = {
+    "fastjsonschema": "python-fastjsonschema",
     "ipython-pygments-lexers": "ipython_pygments_lexers",
     "jupyter-client": "jupyter_client",
     "jupyter-core": "jupyter_core",
@@ -37,11 +38,9 @@ CONDA_NAMES = {
     "jupyterlab-server": "jupyterlab_server",
     "prometheus-client": "prometheus_client",
     "pure-eval": "pure_eval",
-    "rfc3339-validator": "rfc3339_validator",
     "stack-data": "stack_data",
     "typing-extensions": "typing_extensions",
     "tzdata": "python-tzdata",
-    "uri-template": "uri_template",
 }
 
 
