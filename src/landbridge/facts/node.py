@@ -65,7 +65,7 @@ class Node:
         loaded: dict[str, Any] = yaml.safe_load(self.facts.depot.stack)
         return loaded
 
-    @property
+    @cached_property
     def target(self) -> str:
         """The node's target, for example `el9-x86_64`."""
         major = self.facts.os_release["VERSION_ID"].split(".")[0]

@@ -1,0 +1,68 @@
+"""Which host checks a node gets, from what its depot promises; the checks themselves need nodes."""
+
+import copy
+import json
+from typing import Any
+
+import pytest
+
+from landbridge.content import content_root
+from landbridge.facts.node import Node
+from landbridge.verify import NODES
+from tests.unit.facts.test_node import SNAPSHOT, Host
+
+CONTENT = {
+    "conda": {"environments": [{"name": "hub", "kernel": None}, {"name": "ds", "kernel": "Py"}]},
+    "r": {"packages": [{"name": "IRkernel"}]},
+    "images": [{"name": "localhost/box:1"}],
+}
+
+
+class Recorder:
+    def __init__(self, nodes: list[Node]) -> None:
+        self.nodes, self.names = nodes, list[str]()
+
+    def pytest_configure(self, config: pytest.Config) -> None:
+        config.stash[NODES] = self.nodes
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        self.names = [item.nodeid.split("::")[1] for item in session.items]
+
+
+def node(name: str, packets: int | None = 0) -> Node:
+    snapshot: dict[str, Any] = copy.deepcopy(SNAPSHOT)
+    snapshot["depot"]["content"] = CONTENT
+    snapshot["egress_packets"] = packets
+    return Node(name, Host(stdout=json.dumps(snapshot)))
+
+
+def collected(*nodes: Node) -> list[str]:
+    recorder = Recorder(list(nodes))
+    folder = str(content_root() / "tests" / "host")
+    options = ["--collect-only", "-p", "no:terminal", "--import-mode=importlib", folder]
+    assert pytest.main(options, plugins=[recorder]) == pytest.ExitCode.OK
+    return recorder.names
+
+
+def test_things_of_the_bundle_become_checks_of_their_own() -> None:
+    names = collected(node("n1"))
+    assert "test_imports_its_packages[n1-hub]" in names
+    assert "test_imports_its_packages[n1-ds]" in names
+    assert "test_image_is_the_bundles[n1-localhost/box:1]" in names
+    assert [n for n in names if n.startswith("test_notebook_runs")] == [
+        "test_notebook_runs[n1-Py]",
+        "test_notebook_runs[n1-R]",
+    ]
+
+
+def test_packets_are_counted_last_and_only_where_there_is_a_counter() -> None:
+    names = collected(node("with"), node("without", packets=None))
+    counting = [name for name in names if name.startswith("test_no_packet")]
+    assert counting == ["test_no_packet_went_outside[with-outside]"]
+    assert names[-1] == counting[0]
+    assert not any("no_packet" in name for name in collected(node("without", packets=None)))
+
+
+def test_a_node_that_does_not_answer_has_one_check_which_says_so() -> None:
+    names = collected(Node("gone", Host(rc=255, stderr="timed out")))
+    assert names == ["test_answers[gone]"]
