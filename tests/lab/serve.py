@@ -108,6 +108,8 @@ class _Handler(SimpleHTTPRequestHandler):
         self.send_header("Content-Type", self.guess_type(str(path)))
         self.send_header("Content-Length", str(end - first))
         self.send_header("Accept-Ranges", "bytes")
+        # Ports come round again with other content behind them: clients must ask each time.
+        self.send_header("Cache-Control", "no-cache")
         self.send_header("Last-Modified", self.date_time_string(path.stat().st_mtime))
         self.end_headers()
         self.left = end - first

@@ -43,6 +43,7 @@ def test_files_arrive_whole_over_one_connection(connection: http.client.HTTPConn
     kept = connection.sock
     status, body, headers = ask(connection, "HEAD", "/conda/noarch/x.conda")
     assert (status, body, headers["Content-Length"]) == (200, b"", str(len(DATA)))
+    assert headers["Cache-Control"] == "no-cache"
     assert ask(connection, "GET", "/conda/noarch/x.conda?a=1")[0] == 200
     assert connection.sock is kept
 
