@@ -21,13 +21,14 @@ from landbridge.files import link, need_space, write_file
 from landbridge.lock import Lock, Part, merge
 from landbridge.stack import Stack, load_stack
 
+# The longest to resolve come first, so that the short ones fill the gaps.
 ECOSYSTEMS: dict[str, Ecosystem] = {
+    "toolkit": toolkit,
     "rpm": rpm,
-    "conda": conda,
     "pypi": pypi,
+    "conda": conda,
     "cran": cran,
     "images": oci,
-    "toolkit": toolkit,
 }
 # Resolvers are single-threaded programs, half of them waiting for the network.
 RESOLVERS = 2

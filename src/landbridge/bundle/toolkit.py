@@ -13,6 +13,7 @@ import sys
 import tarfile
 import zipfile
 from base64 import urlsafe_b64encode
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ from landbridge.targets import lowest
 WHEELS = "toolkit/wheels"
 COLLECTIONS = "collections"
 COLLECTION_NAMES = ("ansible.posix", "community.general", "containers.podman")
+# pip works mostly on one core and waits for the network in between.
+RESOLVERS = 2
 _OWN = "landbridge"
 _BUILD_EXTRA = "pip install 'landbridge[build]'"
 
@@ -39,12 +42,12 @@ _BUILD_EXTRA = "pip install 'landbridge[build]'"
 def resolve(stack: Stack, learner: Learner) -> Part:
     """Make our wheel and the collections; lock the wheels for each Python a node may have."""
     platform = lowest(stack.targets)
-    artifacts = [_collection(name, learner) for name in COLLECTION_NAMES]
-    with scratch(learner.folder("incoming")) as folder:
+    pythons = [f"3.{minor}" for minor in TOOLKIT_MINORS]
+    with scratch(learner.folder("incoming")) as folder, ThreadPoolExecutor(RESOLVERS) as pool:
         own = _own_wheel(folder)
-        for minor in TOOLKIT_MINORS:
-            found = wheels([own, "pip"], f"3.{minor}", platform, learner)
-            artifacts += [_moved(artifact) for artifact in found]
+        found = [pool.submit(wheels, [own, "pip"], p, platform, learner) for p in pythons]
+        artifacts = [_collection(name, learner) for name in COLLECTION_NAMES]
+        artifacts += [_moved(wheel) for future in found for wheel in future.result()]
     return Part(artifacts)
 
 
