@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.unit.roles.modules import Runner, load
 
 NAME = "localhost/tools/tiny:1"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+
 from tests.unit.roles.modules import Runner, load
 
 LOCK = b"@EXPLICIT\n"

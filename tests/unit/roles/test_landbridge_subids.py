@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+
 from tests.unit.roles.modules import Runner, load
 
 UIDS = {"alice": 1001, "bob": 1002}
