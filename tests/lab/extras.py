@@ -18,6 +18,7 @@ class Extra:
     links: tuple[tuple[str, str], ...] = ()
     files: tuple[str, ...] = ()
     script: str = ""
+    without: tuple[str, ...] = ()  # beginnings of paths that RHEL's package does not hold
     unneeded: str = ""  # pattern of sonames that only an optional plugin wants
 
 
@@ -63,11 +64,18 @@ def extras(platform: Platform) -> dict[str, Extra]:
             links=(("/usr/libexec/platform-python", "../bin/python3"),),
         ),
         "iproute2": Extra(unneeded="^libatm"),
+        "dnf-plugins-core": Extra(  # the plugin has a package of its own in RHEL
+            without=(
+                "/usr/lib/systemd/system/dnf-system-upgrade",
+                "/usr/lib/python3/dist-packages/dnf-plugins/system_upgrade",
+            )
+        ),
         "podman": Extra(
+            without=("/etc/cni",),
             requires=(
                 *("catatonit", "conmon", "containers-common", "crun", "netavark", "aardvark-dns"),
                 *("container-selinux", "fuse-overlayfs", "shadow-utils-subid", rootless_network),
-            )
+            ),
         ),
         "netavark": Extra(requires=(firewall, "aardvark-dns")),
         "podman-docker": Extra(

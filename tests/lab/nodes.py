@@ -20,8 +20,9 @@ _LABEL = "landbridge.lab"
 _OPTIONS = [
     *("--systemd=always", "--privileged", "--pids-limit=-1"),
     *("--ulimit", "nofile=20000:20000", "--ulimit", "nproc=4096:4096"),
-    # Overlay on overlay does not work: podman's storage inside the node gets a volume.
-    *("--volume", "/var/lib/containers"),
+    # Overlay on overlay does not work: podman's storage inside the node, root's and the users',
+    # is on volumes.
+    *("--volume", "/var/lib/containers", "--volume", "/home"),
     *("--dns", podman.DNS, "--dns-option", "timeout:1", "--dns-option", "attempts:1"),
 ]
 

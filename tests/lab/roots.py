@@ -84,6 +84,8 @@ def _remove_dpkg(tree: Path) -> None:
         "usr/share/dpkg",
     ]
     gone += ["var/lib/systemd/deb-systemd-helper-enabled", "var/lib/ucf", "usr/share/perl5/Debian"]
+    # systemd would start what these call once more, under the name of Debian's script.
+    gone += ["etc/init.d", *(f"etc/rc{level}.d" for level in "0123456S")]
     for name in gone:
         shutil.rmtree(tree / name, ignore_errors=True)
     for name in ("etc/debian_version", "etc/issue", "etc/issue.net", "etc/motd"):

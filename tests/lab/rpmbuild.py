@@ -109,7 +109,7 @@ class Converter:
         conffiles = {
             line.split()[0] for line in self.tree.info(package, "conffiles").splitlines() if line
         }
-        paths = dict.fromkeys([*self.tree.files[package], *extra.files])
+        paths = self._paths(package)
         used = {str(Path(path).parent) for path in paths}
         for path in paths:
             source, place = self.tree.root / path.lstrip("/"), image / path.lstrip("/")
@@ -176,11 +176,16 @@ class Converter:
             f"systemctl --no-reload disable --now {units} || :; fi\n"
         )
 
+    def _paths(self, package: str) -> list[str]:
+        extra = self.extras.get(package, Extra())
+        listed = dict.fromkeys([*self.tree.files[package], *extra.files])
+        return [path for path in listed if not path.startswith(extra.without)]
+
     def _units(self, package: str) -> str:
         folder = "/usr/lib/systemd/system/"
         return " ".join(
             path.removeprefix(folder)
-            for path in self.tree.files[package]
+            for path in self._paths(package)
             if path.startswith(folder)
             and path.endswith((".service", ".socket", ".timer", ".path"))
             and "@" not in path

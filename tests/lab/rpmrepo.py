@@ -77,7 +77,7 @@ def _check_closed(packages: Path) -> None:
     files = list(packages.iterdir())
 
     def tags(form: str) -> set[str]:
-        command = ["rpm", "-qp", "--nosignature", "--queryformat", form, *files]
+        command = ["rpm", "-qp", "--nosignature", "--queryformat", form, *map(str, files)]
         return set(
             subprocess.run(command, check=True, capture_output=True, text=True).stdout.split("\n")
         )
@@ -121,7 +121,7 @@ def _sign(files: list[Path]) -> None:
     defines.append(f"--define=_gpg_path {home}")
 
     def one(part: list[Path]) -> None:
-        command = ["rpmsign", "--addsign", *defines, *part]
+        command = ["rpmsign", "--addsign", *defines, *map(str, part)]
         environment = {**os.environ, "GNUPGHOME": str(home)}
         subprocess.run(command, check=True, capture_output=True, env=environment)
 
