@@ -33,6 +33,7 @@ def write_ssh_config(file: Path, names: list[str]) -> Path:
 def _variables(node: nodes.Node) -> dict[str, Any]:
     options = {
         "ProxyCommand": f"'{node.proxy_command}'",
+        "ControlPath": node.control_path,
         "StrictHostKeyChecking": "no",
         "UserKnownHostsFile": "/dev/null",
         "LogLevel": "ERROR",

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from landbridge.errors import InputError, NodeError
-from tests.lab import egress, holder, podman, roots, sysctls
+from tests.lab import egress, holder, paths, podman, roots, sysctls
 from tests.lab.platforms import platform as platform_named
 
 BUNDLE_MOUNT = "/srv/landbridge/bundle"
@@ -39,6 +39,9 @@ class Node:
     user: str
     identity_file: str
     proxy_command: str
+    # Named after the container: addresses come round again, and an ssh connection that is kept
+    # open must never lead to another node than the one it was made for.
+    control_path: str
     podman: str  # an executable: podman that knows this node
 
     def as_dict(self) -> dict[str, str | int]:
@@ -115,6 +118,7 @@ def find(name: str) -> Node:
         user="root",
         identity_file=str(roots.ssh_key()),
         proxy_command=f"nsenter -t {holder.pid()} -n socat - TCP:%h:%p",
+        control_path=str(paths.cache() / f"ssh-{_inspect(name, '{{.Id}}')[:12]}"),
         podman=str(podman.wrapper()),
     )
 
