@@ -56,6 +56,7 @@ $(VENV)/.installed: pyproject.toml
 lab-packages:
 	@missing=$$(dpkg-query -W -f '$${Package} $${db:Status-Status}\n' $(LAB_PACKAGES) 2>/dev/null \
 	  | awk '$$2 == "installed" {print $$1}' | sort | comm -13 - <(printf '%s\n' $(LAB_PACKAGES) | sort)); \
+	command -v npm >/dev/null || missing="$$missing npm"; \
 	if [ -n "$$missing" ]; then \
 	  apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $$missing; \
 	fi
