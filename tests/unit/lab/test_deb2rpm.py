@@ -1,6 +1,7 @@
 """What Debian says of a package, said in RPM's terms."""
 
 import pytest
+
 from tests.lab import deb2rpm
 from tests.lab.platforms import words
 
