@@ -14,7 +14,7 @@ from pathlib import Path
 from landbridge.bundle import manifest, toolkit
 from landbridge.bundle.content import NAME as CONTENT
 from landbridge.bundle.content import content
-from landbridge.bundle.fetch import Cache
+from landbridge.bundle.fetch import Cache, Tell
 from landbridge.ecosystems import Ecosystem, conda, cran, oci, pypi, rpm
 from landbridge.errors import InputError
 from landbridge.files import link, need_space, write_file
@@ -55,7 +55,15 @@ class Built:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def build(stack_file: Path, sources: Path | None, output: Path, cache: Path, say: Say) -> Built:
+def build(
+    stack_file: Path,
+    sources: Path | None,
+    output: Path,
+    cache: Path,
+    say: Say,
+    *,
+    tell: Tell = lambda _new, _total: None,
+) -> Built:
     """Build the bundle of a stack; an older one at `output` stays until the new one is whole.
 
     Args:
@@ -64,6 +72,7 @@ def build(stack_file: Path, sources: Path | None, output: Path, cache: Path, say
         output: the bundle's folder.
         cache: folder for what was fetched, kept between builds.
         say: takes one line of progress for each stage.
+        tell: takes bytes fetched since the last call, and bytes wanted; called by threads.
 
     Raises:
         InputError: the stack, its sources or `output` is wrong.
@@ -72,7 +81,7 @@ def build(stack_file: Path, sources: Path | None, output: Path, cache: Path, say
     """
     stack = load_stack(stack_file, sources)
     _refuse_foreign(output)
-    built, store = Built(), Cache(cache)
+    built, store = Built(), Cache(cache, tell)
     lock = _resolve(stack, store, built, say)
     files = [a for a in lock.artifacts if a.ecosystem != "oci"]
     with _stage("fetch", built, say) as done:

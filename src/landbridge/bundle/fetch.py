@@ -6,7 +6,7 @@ import hashlib
 import os
 import ssl
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
@@ -26,15 +26,22 @@ BUILT = "built:"
 SEAL = 315532800  # 1980-01-01, the oldest that zip files can name
 
 
+# Takes bytes that came since it was last called, and bytes that are wanted in all.
+Tell = Callable[[int, int], None]
+
+
 class Cache:
     """A content-addressed folder of files.
 
     Args:
         root: the folder; made when it is missing.
+        tell: is told of every piece while files are fetched; called by several threads.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, tell: Tell = lambda _new, _total: None) -> None:
         self.root = root.absolute()
+        self._tell = tell
+        self._wanted = 0
         self._counting = Lock()
         self._fetched = 0
         # The operating system's certificates, not certifi's: a site's own CA is among them.
@@ -89,6 +96,7 @@ class Cache:
             missing = [a for a, hit in zip(wanted.values(), here, strict=True) if not hit]
             total = sum(artifact.size for artifact in missing)
             need_space(self.root, total, f"fetching {len(missing)} files")
+            self._wanted = total
             try:
                 list(pool.map(self._fetch_one, missing))
             except BaseException:
@@ -144,6 +152,7 @@ class Cache:
                 for chunk in self._chunks(url):
                     digest.update(chunk)
                     file.write(chunk)
+                    self._tell(len(chunk), self._wanted)
                 file.flush()
                 os.fsync(file.fileno())
         except BaseException:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +14,7 @@ import typer
 from landbridge.bundle.build import build as build_bundle
 from landbridge.bundle.verify import Verdict
 from landbridge.bundle.verify import verify as verify_bundle
+from landbridge.cli.progress import progress
 from landbridge.cli.stack import SourcesFile, StackFile
 
 app = typer.Typer(
@@ -41,8 +43,9 @@ def build(
     as_json: AsJson = False,
 ) -> None:
     """Resolve, fetch and index what a stack wants, and write it as one folder."""
-    say = lambda line: typer.echo(line, err=True)  # noqa: E731 - typer's echo, to stderr
-    built = build_bundle(stack, sources, output.absolute(), cache or default_cache(), say)
+    with progress(sys.stderr) as (say, tell):
+        folder = cache or default_cache()
+        built = build_bundle(stack, sources, output.absolute(), folder, say, tell=tell)
     if as_json:
         typer.echo(json.dumps({"output": str(output.absolute()), **asdict(built)}, indent=2))
         return

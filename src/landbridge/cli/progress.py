@@ -1,0 +1,33 @@
+"""Progress of a build: lines for its stages, and on a terminal a bar while files are fetched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
+
+from landbridge.bundle.build import Say
+from landbridge.bundle.fetch import Tell
+
+
+@contextmanager
+def progress(stream: TextIO) -> Iterator[tuple[Say, Tell]]:
+    """Show progress on `stream` until the block ends.
+
+    Yields:
+        A function for lines, and one for bytes; the latter shows nothing unless on a terminal.
+    """
+    if not stream.isatty():
+        yield lambda line: print(line, file=stream, flush=True), lambda _new, _total: None
+        return
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=Console(file=stream), transient=True) as bar:
+        task = bar.add_task("fetch", total=None)
+
+        def tell(new: int, total: int) -> None:
+            bar.update(task, advance=new, total=total or None)
+
+        yield lambda line: bar.console.print(line, markup=False, highlight=False), tell
