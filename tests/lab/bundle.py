@@ -16,6 +16,9 @@ STACK = ROOT / "stacks" / "minimal.yml"
 CHECKOUT = ("pyproject.toml", "README.md", "LICENSE", "site.yml", "ansible.cfg", "src")
 CHECKOUT += ("playbooks", "roles", "inventories", "tests/host", "stacks")
 
+# Running nodes have older bundles mounted; they cost little, for bundles share their files.
+KEEP = 3
+
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command `bundle`."""
@@ -30,7 +33,8 @@ def build() -> Path:
         BundleError: `landbridge bundle build` failed; its own message stands above.
     """
     inputs = [str(path) for path in upstreams.products().values()]
-    return paths.product("bundle", paths.key(*inputs, *checkout_files()), _make) / "bundle"
+    key = paths.key(*inputs, *checkout_files())
+    return paths.product("bundle", key, _make, keep=KEEP) / "bundle"
 
 
 def checkout_files() -> list[Path]:

@@ -35,13 +35,14 @@ def key(*inputs: str | Path) -> str:
     return digest.hexdigest()[:12]
 
 
-def product(name: str, inputs: str, make: Callable[[Path], None]) -> Path:
+def product(name: str, inputs: str, make: Callable[[Path], None], keep: int = 0) -> Path:
     """The directory `<cache>/<name>/<inputs>`; made by `make(temporary directory)` if missing.
 
     Args:
         name: what it is, e.g. `root/el9`; siblings of an older key are deleted after a build.
         inputs: the key of everything that went in (see `key`).
         make: fills the directory it is given; if it raises, nothing is kept.
+        keep: how many products of older keys stay, the newest ones.
     """
     final = cache() / name / inputs
     if final.is_dir():
@@ -59,9 +60,10 @@ def product(name: str, inputs: str, make: Callable[[Path], None]) -> Path:
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
-        for old in final.parent.iterdir():
-            if old != final:
-                shutil.rmtree(old, ignore_errors=True)
+        others = [path for path in final.parent.iterdir() if path != final]
+        others.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+        for old in others[keep:]:
+            shutil.rmtree(old, ignore_errors=True)
     return final
 
 
