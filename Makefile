@@ -12,6 +12,8 @@ LAB := $(BIN)/python -m tests.lab
 LAB_PACKAGES := podman crun netavark aardvark-dns conmon catatonit fuse-overlayfs slirp4netns \
   uidmap skopeo dnf python3-dnf rpm createrepo-c debootstrap dpkg-dev nftables iptables iproute2 socat \
   patchelf binutils docker-registry busybox-static gnupg openssh-client gcc libc6-dev git
+# Unit tests of R's modules and indexes ask the real R.
+LAB_PACKAGES += r-base-core
 
 # Molecule's scenarios are pytest tests of tests/e2e, so that one closing line counts everything.
 PYTEST_ARGS ?=

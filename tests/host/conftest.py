@@ -17,6 +17,8 @@ from landbridge.facts.node import Node
 from landbridge.verify import NODES
 
 USER = "landbridge-check"
+# A thing that a node has or has not, so that its checks need no name for it.
+ONCE = ""
 
 
 def packet_counter(node: Node) -> list[str]:
@@ -24,13 +26,30 @@ def packet_counter(node: Node) -> list[str]:
     return [] if node.facts.egress_packets is None else ["outside"]
 
 
+def environments(node: Node) -> list[dict[str, Any]]:
+    """The conda environments of the bundle."""
+    return list(node.content["conda"]["environments"])
+
+
+def hub(node: Node) -> list[str]:
+    """JupyterHub, where bundle and inventory want it."""
+    wanted = node.is_hub and "jupyterhub" in [e["name"] for e in environments(node)]
+    return [ONCE] if wanted else []
+
+
+def kernels(node: Node) -> list[str]:
+    """Display names of the kernels that the hub must offer; R stands for any version of it."""
+    python = [e["kernel"] for e in environments(node) if e["kernel"]]
+    r = ["R" for p in node.content["r"]["packages"] if p["name"] == "IRkernel"]
+    return python + r if hub(node) else []
+
+
 THINGS: dict[str, Callable[[Node], list[Any]]] = {
-    "environment": lambda node: node.content["conda"]["environments"],
+    "environment": environments,
     "image": lambda node: node.content["images"],
-    "kernel": lambda node: [
-        *(e["kernel"] for e in node.content["conda"]["environments"] if e["kernel"]),
-        *("R" for p in node.content["r"]["packages"] if p["name"] == "IRkernel"),
-    ],
+    "library": lambda node: [ONCE] if node.content["r"]["packages"] else [],
+    "hub": hub,
+    "kernel": kernels,
     "counter": packet_counter,
 }
 
@@ -62,7 +81,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     (name,) = asked
     pairs = [(node, thing) for node in nodes for thing in THINGS[name](node)]
-    ids = [f"{node}-{label(thing)}" for node, thing in pairs]
+    ids = [f"{node}-{label(thing)}".removesuffix("-") for node, thing in pairs]
     metafunc.parametrize(("node", name), pairs, ids=ids)
 
 

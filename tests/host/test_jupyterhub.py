@@ -13,6 +13,7 @@ SETTINGS = "/etc/landbridge/jupyterhub/values.json"
 SESSION = Path(__file__).parent / "on_node" / "hub_session.py"
 UNITS = ("landbridge-hub.service", "landbridge-proxy.service")
 
+on_hubs = pytest.mark.usefixtures("hub")
 sessions: dict[Node, dict[str, Any]] = {}
 
 
@@ -37,23 +38,28 @@ def session(node: Node, user_of: Callable[[Node], str]) -> dict[str, Any]:
     return sessions[node]
 
 
+@on_hubs
 @pytest.mark.parametrize("unit", UNITS)
 def test_unit_is_active(node: Node, unit: str) -> None:
     assert node.unit(unit) == "active"
 
 
+@on_hubs
 def test_api_refuses_strangers(session: dict[str, Any]) -> None:
     assert session["anonymous"] == 403
 
 
+@on_hubs
 def test_wrong_password_is_refused(session: dict[str, Any]) -> None:
     assert session["refused"]["status"] == 403
 
 
+@on_hubs
 def test_pam_password_logs_in(session: dict[str, Any]) -> None:
     assert session["login"] == {"status": 200, "path": "/hub/home"}
 
 
+@on_hubs
 def test_server_starts(session: dict[str, Any]) -> None:
     assert session["server"]["error"] is None
 

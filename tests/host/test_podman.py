@@ -18,10 +18,6 @@ FOREIGN = "docker.io/library/landbridge-must-not-be-pulled:1"
 HELLO = ("--rm", "--network=none")
 
 
-def first_image(node: Node) -> str:
-    return str(node.content["images"][0]["name"])
-
-
 def test_podman_is_installed_from_rpms(node: Node) -> None:
     assert {"podman", "podman-docker"} <= set(node.facts.rpms)
 
@@ -33,13 +29,13 @@ def test_image_is_the_bundles(node: Node, image: dict[str, Any]) -> None:
     assert image["digest"] in digests
 
 
-def test_image_runs_as_root(node: Node) -> None:
-    said = node.output("podman", "run", *HELLO, first_image(node), "echo", "landbridge")
+def test_image_runs_as_root(node: Node, image: dict[str, Any]) -> None:
+    said = node.output("podman", "run", *HELLO, image["name"], "echo", "landbridge")
     assert said.strip() == "landbridge"
 
 
-def test_image_runs_rootless(node: Node, user: str) -> None:
-    name = first_image(node)
+def test_image_runs_rootless(node: Node, image: dict[str, Any], user: str) -> None:
+    name = image["name"]
     source = f"oci:{node.facts.depot.path}/images:{name}"
     node.output("skopeo", "copy", "--quiet", source, f"containers-storage:{name}", user=user)
     said = node.output("podman", "run", *HELLO, name, "echo", "landbridge", user=user)

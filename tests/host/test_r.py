@@ -2,7 +2,11 @@
 
 import json
 
+import pytest
+
 from landbridge.facts.node import Node
+
+pytestmark = pytest.mark.usefixtures("library")
 
 ROUND_TRIP = "cat(jsonlite::toJSON(jsonlite::fromJSON('{\"a\":[1,2]}')))"
 AVAILABLE = 'cat(rownames(available.packages()), sep="\\n")'

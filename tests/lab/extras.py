@@ -64,10 +64,12 @@ def extras(platform: Platform) -> dict[str, Extra]:
             links=(("/usr/libexec/platform-python", "../bin/python3"),),
         ),
         "iproute2": Extra(unneeded="^libatm"),
-        "dnf-plugins-core": Extra(  # the plugin has a package of its own in RHEL
+        "dnf-plugins-core": Extra(  # these plugins have packages of their own in RHEL
             without=(
                 "/usr/lib/systemd/system/dnf-system-upgrade",
                 "/usr/lib/python3/dist-packages/dnf-plugins/system_upgrade",
+                "/etc/dnf/plugins/local.conf",
+                "/usr/lib/python3/dist-packages/dnf-plugins/local",
             )
         ),
         "podman": Extra(

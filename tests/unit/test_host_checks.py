@@ -12,10 +12,15 @@ from landbridge.verify import NODES
 from tests.unit.facts.test_node import SNAPSHOT, Host
 
 CONTENT = {
-    "conda": {"environments": [{"name": "hub", "kernel": None}, {"name": "ds", "kernel": "Py"}]},
+    "conda": {
+        "environments": [{"name": "jupyterhub", "kernel": None}, {"name": "ds", "kernel": "Py"}]
+    },
     "r": {"packages": [{"name": "IRkernel"}]},
     "images": [{"name": "localhost/box:1"}],
 }
+
+
+pytestmark = pytest.mark.usefixtures("forget_checks")
 
 
 class Recorder:
@@ -29,9 +34,9 @@ class Recorder:
         self.names = [item.nodeid.split("::")[1] for item in session.items]
 
 
-def node(name: str, packets: int | None = 0) -> Node:
+def node(name: str, packets: int | None = 0, content: dict[str, Any] = CONTENT) -> Node:
     snapshot: dict[str, Any] = copy.deepcopy(SNAPSHOT)
-    snapshot["depot"]["content"] = CONTENT
+    snapshot["depot"]["content"] = content
     snapshot["egress_packets"] = packets
     return Node(name, Host(stdout=json.dumps(snapshot)))
 
@@ -46,7 +51,7 @@ def collected(*nodes: Node) -> list[str]:
 
 def test_things_of_the_bundle_become_checks_of_their_own() -> None:
     names = collected(node("n1"))
-    assert "test_imports_its_packages[n1-hub]" in names
+    assert "test_imports_its_packages[n1-jupyterhub]" in names
     assert "test_imports_its_packages[n1-ds]" in names
     assert "test_image_is_the_bundles[n1-localhost/box:1]" in names
     assert [n for n in names if n.startswith("test_notebook_runs")] == [
@@ -66,3 +71,19 @@ def test_packets_are_counted_last_and_only_where_there_is_a_counter() -> None:
 def test_a_node_that_does_not_answer_has_one_check_which_says_so() -> None:
     names = collected(Node("gone", Host(rc=255, stderr="timed out")))
     assert names == ["test_answers[gone]"]
+
+
+def test_what_the_bundle_does_not_carry_is_not_checked() -> None:
+    without = CONTENT | {"conda": {"environments": []}, "r": {"packages": []}, "images": []}
+    names = collected(node("n1", content=without))
+    assert "test_docker_ce_is_gone[n1]" in names
+    absent = ("test_image", "test_notebook", "test_pam", "test_unit", "test_library")
+    assert not [name for name in names if name.startswith(absent)]
+
+
+def test_the_hub_is_checked_where_the_inventory_wants_it() -> None:
+    compute = node("c1")
+    compute.is_hub = False
+    names = collected(node("h1"), compute)
+    assert "test_pam_password_logs_in[h1]" in names
+    assert "test_pam_password_logs_in[c1]" not in names

@@ -1,4 +1,4 @@
-"""Areas have a name of their own in each test: Python imports a check file once per process."""
+"""Verification with checks and nodes of the tests' own."""
 
 import os
 import sys
@@ -13,6 +13,7 @@ from landbridge.errors import InputError, NodeError
 from landbridge.run.command import ansible_environment
 from landbridge.verify import Check, areas, verify
 
+pytestmark = pytest.mark.usefixtures("forget_checks")
 OWN = ansible_environment(content_root(), Path(sys.prefix), os.environ)
 CONFTEST = """
 from landbridge.verify import NODES

@@ -63,7 +63,7 @@ EXAMPLES = r"""
     memory_min_mib: 1800
     ports:
       - port: 8000
-        unit: landbridge-jupyterhub.service
+        unit: landbridge-proxy.service
 """
 
 RETURN = r"""

@@ -26,11 +26,13 @@ class Node:
         name: its name in the inventory.
         host: testinfra's connection to it, as root.
         depot: path of the depot on the node.
+        is_hub: whether its inventory wants JupyterHub on it.
     """
 
-    def __init__(self, name: str, host: Host, depot: str = DEPOT) -> None:
+    def __init__(self, name: str, host: Host, depot: str = DEPOT, *, is_hub: bool = True) -> None:
         self.name = name
         self.host = host
+        self.is_hub = is_hub
         self._depot = depot
 
     def __repr__(self) -> str:
@@ -136,4 +138,7 @@ def nodes_of(inventory: Path, pattern: str = "all") -> Iterable[Node]:
         raise NodeError(f"{inventory}: no host or group matches {pattern!r}")
     for name in names:
         host = testinfra.get_host(f"ansible://{name}", ansible_inventory=str(inventory))
-        yield Node(name, host, runner.get_variables(name).get("landbridge_depot", DEPOT))
+        variables = runner.get_variables(name)
+        # As in site.yml: all nodes, unless the group `hub` names them.
+        is_hub = name in variables["groups"].get("hub", [name])
+        yield Node(name, host, variables.get("landbridge_depot", DEPOT), is_hub=is_hub)
