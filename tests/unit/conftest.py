@@ -8,9 +8,14 @@ import pytest
 
 @pytest.fixture
 def forget_checks() -> Iterator[None]:
-    """Forget check files that pytest, run by a test, has imported: their names come again."""
-    before = set(sys.modules)
+    """Lay aside imported test files while a test runs pytest itself: the names come again."""
+    before = {name: sys.modules.pop(name) for name in imported_tests()}
     yield
-    for name in set(sys.modules) - before:
-        if name.rpartition(".")[2].startswith(("test_", "conftest")):
-            del sys.modules[name]
+    for name in imported_tests():
+        del sys.modules[name]
+    sys.modules.update(before)
+
+
+def imported_tests() -> list[str]:
+    """Names of imported test files and conftests."""
+    return [n for n in sys.modules if n.rpartition(".")[2].startswith(("test_", "conftest"))]
