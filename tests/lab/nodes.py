@@ -56,8 +56,8 @@ def create(name: str, platform: str, bundle: Path | None = None, image: str | No
         name: host name, reachable as such by its peers.
         platform: `el9` or `el10`.
         bundle: directory mounted read-only at `BUNDLE_MOUNT`.
-        image: an image other than the lab's, with systemd at /sbin/init, in the lab's podman
-            (which has no network: load it first). It is reached through podman's exec.
+        image: an image other than the lab's, with systemd at /sbin/init and Python; it is
+            reached through podman's exec.
 
     Raises:
         NodeError: it did not boot; its failed units are in the message.
@@ -69,7 +69,7 @@ def create(name: str, platform: str, bundle: Path | None = None, image: str | No
     options += ["--label", f"{_LABEL}={target.name}", "--label", f"{_LABEL}.own={not image}"]
     if bundle is not None:
         options += ["--volume", f"{bundle.resolve()}:{BUNDLE_MOUNT}:ro"]
-    chosen = image or podman.image(target)
+    chosen = podman.foreign(image) if image else podman.image(target)
     destroy(name)
     podman.run("create", *options, chosen, "/sbin/init")
     _boot(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import tempfile
 from pathlib import Path
 
 from landbridge.errors import NodeError
@@ -77,6 +78,24 @@ def image(platform: Platform) -> str:
     )
     for identity in older.stdout.split():
         run("rmi", identity, check=False)  # one in use by a node stays
+    return name
+
+
+def foreign(name: str) -> str:
+    """An image of the user's own; pulled by the machine if it is not here, for the holder cannot.
+
+    Raises:
+        NodeError: it cannot be pulled.
+    """
+    if exists("image", name):
+        return name
+    with paths.stage(f"pull {name}"), tempfile.TemporaryDirectory(dir=paths.cache()) as folder:
+        archive = Path(folder, "image.tar")
+        copy = ["skopeo", "copy", "--quiet", f"docker://{name}", f"docker-archive:{archive}:{name}"]
+        done = subprocess.run(copy, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise NodeError(f"{name} cannot be pulled:\n{done.stderr.strip()}")
+        run("load", "--quiet", "--input", archive)
     return name
 
 

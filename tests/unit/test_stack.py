@@ -93,7 +93,8 @@ def test_an_image_with_a_host_of_its_own_needs_no_registry(tmp_path: Path) -> No
     assert load_stack(write(tmp_path, text)).images[0].name == "registry.example.com/x/y:1"
 
 
-def test_schema_is_json_and_closed() -> None:
+def test_schema_is_closed_and_the_checked_in_one_is_today_s() -> None:
+    assert (ROOT / "stacks" / "stack.schema.json").read_text() == json_schema()
     schema = json.loads(json_schema())
     assert schema["additionalProperties"] is False
     assert {"name", "targets"} <= set(schema["required"])
