@@ -6,9 +6,17 @@ import json
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import urlsplit
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+)
 
 from landbridge.errors import InputError
 
@@ -16,7 +24,14 @@ Target = Literal["el9-x86_64", "el10-x86_64"]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=64)]
 Requirement = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 
-CONDA_SUBDIR: dict[str, str] = {"x86_64": "linux-64"}
+
+def _without_credentials(url: str) -> str:
+    if urlsplit(url).username is not None:
+        raise ValueError("holds credentials, which would travel inside the bundle's lock")
+    return url
+
+
+Url = Annotated[str, AfterValidator(_without_credentials)]
 
 
 class _Strict(BaseModel):
@@ -88,20 +103,20 @@ class RpmRepository(_Strict):
     """One dnf repository of a target, with the key that signed its packages."""
 
     id: Name
-    baseurl: str
-    gpgkey: str
+    baseurl: Url
+    gpgkey: Url
 
 
 class CondaSource(_Strict):
     """Channels in order of priority: URLs, or names that rattler knows."""
 
-    channels: list[str] = Field(min_length=1)
+    channels: list[Url] = Field(min_length=1)
 
 
 class CranSource(_Strict):
     """URL of a CRAN mirror (the folder that holds `src/contrib`)."""
 
-    url: str
+    url: Url
 
 
 class ImageSource(_Strict):
@@ -190,7 +205,9 @@ def _explain(path: Path, text: str, fault: dict[str, Any]) -> str:
     if fault["type"] == "extra_forbidden":
         return f"{place}: unknown key '{where}'"
     given = fault.get("input")
-    shown = f" (given: {given!r})" if isinstance(given, str | int | float) else ""
+    # A refused URL may hold a password.
+    tellable = isinstance(given, str | int | float) and "://" not in str(given)
+    shown = f" (given: {given!r})" if tellable else ""
     return f"{place}: '{where}': {fault['msg']}{shown}"
 
 

@@ -88,6 +88,15 @@ def test_missing_sources_are_listed_together() -> None:
     assert "--sources" in caught.value.mend
 
 
+def test_credentials_in_a_url_are_refused_and_not_repeated(tmp_path: Path) -> None:
+    secret = SOURCES.replace("http://127.0.0.1:1/cran", "https://joe:hunter2@cran.example.com")
+    with pytest.raises(InputError) as caught:
+        load_stack(ROOT / "stacks" / "minimal.yml", write(tmp_path, secret, "sources.yml"))
+    assert "'cran.url'" in caught.value.message
+    assert "credentials" in caught.value.message
+    assert "hunter2" not in str(caught.value)
+
+
 def test_an_image_with_a_host_of_its_own_needs_no_registry(tmp_path: Path) -> None:
     text = "name: a\ntargets: [el9-x86_64]\nimages: [{name: 'registry.example.com/x/y:1'}]\n"
     assert load_stack(write(tmp_path, text)).images[0].name == "registry.example.com/x/y:1"
