@@ -96,7 +96,7 @@ class Cache:
             missing = [a for a, hit in zip(wanted.values(), here, strict=True) if not hit]
             total = sum(artifact.size for artifact in missing)
             need_space(self.root, total, f"fetching {len(missing)} files")
-            self._wanted = total
+            self._wanted = self._fetched + total
             try:
                 list(pool.map(self._fetch_one, missing))
             except BaseException:
