@@ -41,18 +41,17 @@ class Story:
         print(f"[{number}] {title}: {self.seconds[title]:.1f} s", flush=True)
 
     def run(self, log: str, *command: str | Path) -> str:
-        """Run a command with its output in a log file; its last lines are told if it fails."""
+        """Run a command, keep what it says in log files, and return its standard output."""
         words = [str(word) for word in command]
-        file = self.logs / f"{log}.log"
-        with file.open("w") as out:
-            done = subprocess.run(
-                words, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT, check=False
-            )
-        text = file.read_text(errors="replace")
+        out, errors = self.logs / f"{log}.out", self.logs / f"{log}.log"
+        with out.open("w") as stdout, errors.open("w") as stderr:
+            done = subprocess.run(words, cwd=ROOT, stdout=stdout, stderr=stderr, check=False)
+        text = out.read_text(errors="replace")
         if done.returncode:
-            tail = "\n".join(text.splitlines()[-TAIL_LINES:])
+            said = (text + errors.read_text(errors="replace")).splitlines()
+            tail = "\n".join(said[-TAIL_LINES:])
             raise NodeError(
-                f"{' '.join(words)} ended with {done.returncode}:\n{tail}", f"see {file}"
+                f"{' '.join(words)} ended with {done.returncode}:\n{tail}", f"see {out}"
             )
         return text
 
