@@ -50,6 +50,9 @@ def _make(directory: Path) -> None:
     command = [Path(sys.executable).with_name("landbridge"), "bundle", "build", STACK]
     command += ["--output", directory / "bundle", "--cache", paths.cache() / "downloads"]
     with upstreams.served() as sources:
-        done = subprocess.run([*command, "--sources", sources], cwd=ROOT, check=False)
+        # Our own standard output is the bundle's directory and nothing else.
+        done = subprocess.run(
+            [*command, "--sources", sources], cwd=ROOT, stdout=sys.stderr, check=False
+        )
     if done.returncode:
         raise BundleError("the lab's bundle could not be built", "read the message above")

@@ -2,6 +2,8 @@
 
 import importlib.util
 import json
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -20,6 +22,23 @@ def load(role: str, name: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def run_in_process(
+    role: str, name: str, arguments: dict[str, Any], *, check: bool, umask: int
+) -> dict[str, Any]:
+    """Run a module in a process of its own, as on a node; returns its result."""
+    flags = {"_ansible_check_mode": check, "_ansible_diff": True}
+    done = subprocess.run(
+        [sys.executable, ROLES / role / "library" / f"{name}.py"],
+        input=json.dumps({"ANSIBLE_MODULE_ARGS": {**flags, **arguments}}),
+        capture_output=True,
+        text=True,
+        check=False,
+        umask=umask,
+    )
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
 
 
 @dataclass

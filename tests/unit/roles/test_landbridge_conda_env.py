@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-import subprocess
 import sys
 import tarfile
 from dataclasses import dataclass
@@ -12,7 +11,8 @@ from typing import Any
 
 import pytest
 
-MODULE = Path(__file__).parents[3] / "roles/conda/library/landbridge_conda_env.py"
+from tests.unit.roles.modules import run_in_process
+
 PLACEHOLDER = "/placeholder" * 20
 
 
@@ -100,20 +100,9 @@ class Node:
             "channel": str(self.channel),
             "lock": str(self.channel / "envs/science.noarch.txt"),
             "toolkit_python": sys.executable,
-            "_ansible_check_mode": check,
-            "_ansible_diff": True,
             **params,
         }
-        done = subprocess.run(
-            [sys.executable, MODULE],
-            input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}),
-            capture_output=True,
-            text=True,
-            check=False,
-            umask=umask,
-        )
-        result: dict[str, Any] = json.loads(done.stdout)
-        return result
+        return run_in_process("conda", "landbridge_conda_env", arguments, check=check, umask=umask)
 
 
 @pytest.fixture

@@ -1,10 +1,7 @@
 """Module landbridge_r_packages, run as Ansible runs it, with the machine's R on small packages."""
 
 import io
-import json
 import re
-import subprocess
-import sys
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +9,8 @@ from typing import Any
 
 import pytest
 
-MODULE = Path(__file__).parents[3] / "roles/r/library/landbridge_r_packages.py"
+from tests.unit.roles.modules import run_in_process
+
 GOOD = "answer <- function() 42\n"
 BAD = "answer <- function( {\n"
 
@@ -60,20 +58,9 @@ class Node:
             "library": str(self.library),
             "repository": f"{self.top}/cran",
             "build": f"{self.top}/build",
-            "_ansible_check_mode": check,
-            "_ansible_diff": True,
             **params,
         }
-        done = subprocess.run(
-            [sys.executable, MODULE],
-            input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}),
-            capture_output=True,
-            text=True,
-            check=False,
-            umask=umask,
-        )
-        result: dict[str, Any] = json.loads(done.stdout)
-        return result
+        return run_in_process("r", "landbridge_r_packages", arguments, check=check, umask=umask)
 
     def built_for(self, name: str, version: str) -> None:
         """Have an installed package say that it was built for another R."""
