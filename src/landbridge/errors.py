@@ -1,8 +1,18 @@
 """The one family of errors, each with what is wrong, how to mend it and the exit code."""
 
+import re
+
+# `user:password@` or `token@` of a URL.
+_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
+
+
+def redact(text: str) -> str:
+    """The text with the credentials of every URL in it replaced by `***`."""
+    return _CREDENTIALS.sub("***@", text)
+
 
 class LandbridgeError(Exception):
-    """Base of every error that Landbridge raises on purpose.
+    """Base of every error that Landbridge raises on purpose; it never tells a URL's credentials.
 
     Args:
         message: what is wrong, naming the file, key or node.
@@ -12,9 +22,9 @@ class LandbridgeError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, mend: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.mend = mend
+        self.message = redact(message)
+        self.mend = redact(mend)
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         return f"{self.message}\n  mend: {self.mend}" if self.mend else self.message

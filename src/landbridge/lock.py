@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -15,7 +15,12 @@ from landbridge.errors import BundleError
 Ecosystem = Literal["rpm", "rpm-key", "conda", "pypi", "cran", "oci", "toolkit", "collection"]
 
 
-class _Dumper(yaml.SafeDumper):
+# libyaml is ten times as fast; PyYAML's wheels have it, a build from source may not.
+_SafeDumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+_SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Dumper(_SafeDumper):  # type: ignore[misc,valid-type]
     """Writes texts of several lines as such, to be read by people."""
 
 
@@ -41,8 +46,11 @@ class Artifact(BaseModel):
         sha256: hex digest of the file; for `oci` the digest of the manifest at the source.
         size: bytes to fetch.
         installed_size: bytes on a node, 0 where only the file itself tells.
+        license: as the source states it (SPDX or the ecosystem's own words); empty if unknown.
+        released: day of its release as the source tells it, `YYYY-MM-DD`; empty if unknown.
         required_by: names of the artifacts that need it; empty for what the stack asks for.
-        index_entry: what the source's own index says of it, kept verbatim for ours.
+        index_entry: what the source's own index says of it, kept verbatim for ours (CRAN).
+        record: the same where the index holds mappings (conda).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -57,8 +65,11 @@ class Artifact(BaseModel):
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     size: int = Field(ge=0)
     installed_size: int = Field(default=0, ge=0)
+    license: str = ""
+    released: str = Field(default="", pattern=r"^(\d{4}-\d{2}-\d{2})?$")
     required_by: list[str] = []
     index_entry: str = ""
+    record: dict[str, Any] = {}
 
     @property
     def file(self) -> str:
@@ -73,21 +84,53 @@ class Part(NamedTuple):
         artifacts: in any order.
         environments: for each conda environment the paths of its packages, relative to
             the channel, in an order in which they can be installed.
+        metadata: texts that the sources publish beside their packages, by their place in the
+            bundle (`rpm/el9-x86_64/updateinfo.xml`), cut down to the locked packages.
     """
 
     artifacts: list[Artifact]
     environments: Mapping[str, list[str]] = MappingProxyType({})
+    metadata: Mapping[str, str] = MappingProxyType({})
+
+
+class Kept(NamedTuple):
+    """What an older lock says, for a resolver that is to change only what it must.
+
+    Attributes:
+        lock: the older lock.
+        update: names whose newest version is wanted; all others stay as they are locked
+            unless one of these cannot be had otherwise.
+    """
+
+    lock: Lock
+    update: frozenset[str]
+
+    def of(self, *ecosystems: str) -> list[Artifact]:
+        """The locked artifacts that stay if they can."""
+        return [a for a in self.lock.of(*ecosystems) if a.name not in self.update]
 
 
 class Lock(BaseModel):
-    """`stack.lock`."""
+    """`X.lock`, in a bundle `stack.lock`.
+
+    Attributes:
+        format: version of this format.
+        stack: name of the stack.
+        wanted: what the stack wanted when it was locked (its keys but `name` and `sources`).
+        targets: kinds of node that it serves.
+        environments: see `Part`.
+        metadata: see `Part`.
+        artifacts: sorted by ecosystem and path.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     stack: str
+    wanted: dict[str, Any] = {}
     targets: list[str]
     environments: dict[str, list[str]] = {}
+    metadata: dict[str, str] = {}
     artifacts: list[Artifact]
 
     def of(self, *ecosystems: str) -> list[Artifact]:
@@ -101,7 +144,12 @@ class Lock(BaseModel):
         return yaml.dump(fields, Dumper=_Dumper, sort_keys=False, width=1000)
 
 
-def merge(stack: str, targets: Iterable[str], parts: Iterable[Part]) -> Lock:
+def merge(
+    stack: str,
+    targets: Iterable[str],
+    parts: Iterable[Part],
+    wanted: Mapping[str, Any] = MappingProxyType({}),
+) -> Lock:
     """Put the ecosystems' parts together, sorted, one artifact for each path.
 
     An artifact that several parts name (a wheel for two Python versions) serves the targets
@@ -109,8 +157,10 @@ def merge(stack: str, targets: Iterable[str], parts: Iterable[Part]) -> Lock:
     """
     by_path: dict[tuple[str, str], Artifact] = {}
     environments: dict[str, list[str]] = {}
+    metadata: dict[str, str] = {}
     for part in parts:
         environments.update(part.environments)
+        metadata.update(part.metadata)
         for artifact in part.artifacts:
             key = (artifact.ecosystem, artifact.path)
             other = by_path.get(key)
@@ -118,8 +168,10 @@ def merge(stack: str, targets: Iterable[str], parts: Iterable[Part]) -> Lock:
     ordered = [by_path[key] for key in sorted(by_path)]
     return Lock(
         stack=stack,
+        wanted=dict(wanted),
         targets=list(targets),
         environments=dict(sorted(environments.items())),
+        metadata=dict(sorted(metadata.items())),
         artifacts=ordered,
     )
 
@@ -131,7 +183,7 @@ def load_lock(path: Path) -> Lock:
         BundleError: the file is missing or not a lock of this format.
     """
     try:
-        return Lock.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return Lock.model_validate(yaml.load(path.read_bytes(), Loader=_SafeLoader))  # noqa: S506
     except (OSError, ValueError, yaml.YAMLError, ValidationError) as error:
         raise BundleError(
             f"{path}: not a readable lock: {error}", "build the bundle anew"

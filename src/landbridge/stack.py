@@ -65,9 +65,13 @@ class CondaWanted(_Strict):
 
 
 class PypiWanted(_Strict):
-    """Wheels that users may install with pip, for the Python versions given."""
+    """Wheels that users may install with pip, for the Python versions given.
+
+    A project named in `allow_sdists` is carried as its source, with what builds it.
+    """
 
     packages: list[Requirement] = []
+    allow_sdists: list[Requirement] = []
     python: list[Annotated[str, StringConstraints(pattern=r"^3\.\d+$")]] = ["3.11"]
 
 
@@ -100,11 +104,15 @@ class ImageWanted(_Strict):
 
 
 class RpmRepository(_Strict):
-    """One dnf repository of a target, with the key that signed its packages."""
+    """One dnf repository of a target, with the key that signed its packages.
+
+    With `repo_gpgcheck` its metadata must be signed by that key too.
+    """
 
     id: Name
     baseurl: Url
     gpgkey: Url
+    repo_gpgcheck: bool = False
 
 
 class CondaSource(_Strict):
@@ -126,6 +134,22 @@ class ImageSource(_Strict):
     insecure: bool = False
 
 
+class Access(_Strict):
+    """How the sources below one URL are reached; the longest matching `url` counts.
+
+    Names of files are relative to the sources file; `~` is the user's home. User names and
+    passwords come from netrc alone ($NETRC, else ~/.netrc), never from here.
+    """
+
+    url: Url
+    ca: str | None = None
+    client_cert: str | None = None
+    client_key: str | None = None
+    # `direct` forbids the proxy that the environment names.
+    proxy: Url | None = None
+    netrc: str | None = None
+
+
 class Sources(_Strict):
     """Where everything comes from at this site. Wheels come from pip's own configuration."""
 
@@ -133,6 +157,7 @@ class Sources(_Strict):
     conda: CondaSource | None = None
     cran: CranSource | None = None
     images: ImageSource | None = None
+    access: list[Access] = []
 
 
 class Stack(_Strict):
@@ -151,15 +176,16 @@ class Stack(_Strict):
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
-def load_stack(path: Path, sources: Path | None = None) -> Stack:
+def load_stack(path: Path, sources: Path | None = None, *, complete: bool = True) -> Stack:
     """Read and check a stack; `sources` replaces the stack's own `sources`.
 
     Args:
         path: the stack's YAML file.
         sources: a YAML file with the keys of `Sources`.
+        complete: whether everything wanted needs a source, as resolving does.
 
     Returns:
-        The stack with its sources in place.
+        The stack with its sources in place, their file names made absolute.
 
     Raises:
         InputError: a file is missing, is not YAML, or has a wrong or missing key;
@@ -168,13 +194,25 @@ def load_stack(path: Path, sources: Path | None = None) -> Stack:
     stack = _load(path, Stack)
     if sources is not None:
         stack = stack.model_copy(update={"sources": _load(sources, Sources)})
-    _require_sources(stack, sources or path)
-    return stack
+    if complete:
+        _require_sources(stack, sources or path)
+    access = [_absolute(entry, (sources or path).parent) for entry in stack.sources.access]
+    together = stack.sources.model_copy(update={"access": access})
+    return stack.model_copy(update={"sources": together})
 
 
 def json_schema() -> str:
     """The JSON schema of `stack.yml`, for editors."""
     return json.dumps(Stack.model_json_schema(), indent=2, sort_keys=True) + "\n"
+
+
+def _absolute(access: Access, folder: Path) -> Access:
+    """The entry with its files' names made absolute."""
+    names = {key: getattr(access, key) for key in ("ca", "client_cert", "client_key", "netrc")}
+    changes = {
+        key: str(folder.absolute() / Path(name).expanduser()) for key, name in names.items() if name
+    }
+    return access.model_copy(update=changes)
 
 
 def _load(path: Path, model: type[_Model]) -> _Model:

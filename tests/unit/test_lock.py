@@ -43,7 +43,7 @@ def test_a_lock_is_read_back_as_it_was(tmp_path: Path) -> None:
     assert "index_entry: |" in lock.dump(), "people read it line by line"
 
 
-@pytest.mark.parametrize("text", ["", "format: 2\nstack: s\ntargets: []\nartifacts: []\n", "a: ["])
+@pytest.mark.parametrize("text", ["", "format: 1\nstack: s\ntargets: []\nartifacts: []\n", "a: ["])
 def test_a_file_that_is_no_lock_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "stack.lock").write_text(text)
     with pytest.raises(BundleError, match=r"stack\.lock: not a readable lock"):

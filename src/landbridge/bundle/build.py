@@ -110,7 +110,7 @@ def _resolve(stack: Stack, store: Cache, built: Built, say: Say) -> Lock:
 
     def part(name: str) -> Part:
         with _stage(f"resolve {name}", built, say) as done:
-            found = ECOSYSTEMS[name].resolve(stack, store)
+            found = ECOSYSTEMS[name].resolve(stack, store, None)
             done(f"{len(found.artifacts)} artifacts")
         return found
 

@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 import httpx
 
+from landbridge.access import Access
 from landbridge.errors import SourceError
 from landbridge.files import CHUNK, need_space, sha256_of, write_file
 from landbridge.lock import Artifact
@@ -36,10 +37,17 @@ class Cache:
     Args:
         root: the folder; made when it is missing.
         tell: is told of every piece while files are fetched; called by several threads.
+        access: how the sources are reached.
     """
 
-    def __init__(self, root: Path, tell: Tell = lambda _new, _total: None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        tell: Tell = lambda _new, _total: None,
+        access: Access | None = None,
+    ) -> None:
         self.root = root.absolute()
+        self._access = access or Access()
         self._tell = tell
         self._wanted = 0
         self._counting = Lock()
@@ -52,6 +60,11 @@ class Cache:
             # A .tar.gz must come as it is stored, not unpacked or packed once more on the way.
             headers={"Accept-Encoding": "identity"},
         )
+
+    @property
+    def access(self) -> Access:
+        """How the sources are reached."""
+        return self._access
 
     @property
     def fetched(self) -> int:
@@ -124,6 +137,24 @@ class Cache:
         if memory:
             write_file(memory, found)
         return self._keep(temporary, found)
+
+    def metadata(self, url: str) -> Path:
+        """Fetch an index file that changes under its URL."""
+        return self.learn(url)
+
+    def recall(self, kind: str, key: str) -> str | None:
+        """What was remembered, or None."""
+        try:
+            return self._memory(kind, key).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+
+    def remember(self, kind: str, key: str, value: str) -> None:
+        """Keep a small fact; forgetting it costs time and nothing else."""
+        write_file(self._memory(kind, key), value)
+
+    def _memory(self, kind: str, key: str) -> Path:
+        return self.root / kind / key[:2] / key
 
     def store(self, file: Path) -> Path:
         """Move a file that was made here into the cache."""

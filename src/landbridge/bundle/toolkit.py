@@ -25,7 +25,7 @@ from landbridge.ecosystems.pypi import wheels
 from landbridge.ecosystems.rpm import TOOLKIT_MINORS
 from landbridge.errors import InputError
 from landbridge.files import scratch, sha256_of, write_file
-from landbridge.lock import Artifact, Lock, Part
+from landbridge.lock import Artifact, Kept, Lock, Part
 from landbridge.process import run
 from landbridge.stack import Stack
 from landbridge.targets import lowest
@@ -39,7 +39,7 @@ _OWN = "landbridge"
 _BUILD_EXTRA = "pip install 'landbridge[build]'"
 
 
-def resolve(stack: Stack, learner: Learner) -> Part:
+def resolve(stack: Stack, learner: Learner, _kept: Kept | None = None) -> Part:
     """Make our wheel and the collections; lock the wheels for each Python a node may have."""
     platform = lowest(stack.targets)
     pythons = [f"3.{minor}" for minor in TOOLKIT_MINORS]

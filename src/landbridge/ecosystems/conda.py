@@ -10,7 +10,7 @@ from typing import Any
 from landbridge.ecosystems import Learner
 from landbridge.errors import InputError, SourceError
 from landbridge.files import sha256_of, write_file
-from landbridge.lock import Artifact, Lock, Part
+from landbridge.lock import Artifact, Kept, Lock, Part
 from landbridge.process import run
 from landbridge.stack import Stack
 from landbridge.targets import Platform, lowest
@@ -21,7 +21,7 @@ ENVIRONMENTS = "conda/envs"
 _WHERE = ("url", "channel", "fn")
 
 
-def resolve(stack: Stack, learner: Learner) -> Part:
+def resolve(stack: Stack, learner: Learner, _kept: Kept | None = None) -> Part:
     """Solve each environment once, for the oldest of the stack's targets."""
     wanted = stack.conda.environments
     if not wanted or stack.sources.conda is None:
@@ -61,7 +61,7 @@ def index(root: Path, lock: Lock, _learner: Learner) -> None:
     platform = lowest(lock.targets)
     for subdir in (platform.conda_subdir, "noarch"):
         mine = [a for a in artifacts if subdir in a.targets]
-        records = {a.file: json.loads(a.index_entry) for a in mine}
+        records = {a.file: a.record for a in mine}
         repodata = {
             "info": {"subdir": subdir},
             "packages": {f: r for f, r in records.items() if f.endswith(".tar.bz2")},
@@ -133,7 +133,7 @@ def _artifact(record: dict[str, Any], learner: Learner) -> Artifact:
         url=record["url"],
         sha256=sha256,
         size=size,
-        index_entry=json.dumps({**entry, "sha256": sha256, "size": size}, sort_keys=True),
+        record=dict(sorted({**entry, "sha256": sha256, "size": size}.items())),
     )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from landbridge.ecosystems import Learner
 from landbridge.errors import InputError, SourceError
 from landbridge.files import sha256_of, write_file, write_gzip
-from landbridge.lock import Artifact, Lock, Part
+from landbridge.lock import Artifact, Kept, Lock, Part
 from landbridge.stack import Stack
 
 CONTRIB = "cran/src/contrib"
@@ -32,7 +32,7 @@ RECOMMENDED = frozenset(
 _NEEDS = ("Depends", "Imports", "LinkingTo")
 
 
-def resolve(stack: Stack, learner: Learner) -> Part:
+def resolve(stack: Stack, learner: Learner, _kept: Kept | None = None) -> Part:
     """Follow Depends, Imports and LinkingTo from the wanted packages to the end."""
     if not stack.r.packages or stack.sources.cran is None:
         return Part([])

@@ -10,7 +10,7 @@ from typing import Any
 from landbridge.ecosystems import Learner
 from landbridge.errors import SourceError
 from landbridge.files import link, write_file
-from landbridge.lock import Artifact, Lock, Part
+from landbridge.lock import Artifact, Kept, Lock, Part
 from landbridge.process import run, tail
 from landbridge.stack import ImageWanted, Stack
 
@@ -19,7 +19,7 @@ _NAME = "org.opencontainers.image.ref.name"
 _DOCKER = "application/vnd.docker."
 
 
-def resolve(stack: Stack, learner: Learner) -> Part:
+def resolve(stack: Stack, learner: Learner, _kept: Kept | None = None) -> Part:
     """Fix each image's digest, and copy its blobs into the cache.
 
     skopeo does the fetching of images, so it happens here and not in the common fetch.

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 from landbridge.ecosystems import Learner
 from landbridge.errors import InputError, LandbridgeError, SourceError
 from landbridge.files import scratch, sha256_of, write_file
-from landbridge.lock import Artifact, Lock, Part
+from landbridge.lock import Artifact, Kept, Lock, Part
 from landbridge.process import run, tail
 from landbridge.stack import Stack
 from landbridge.targets import Platform, lowest
@@ -25,7 +25,7 @@ SIMPLE = "pypi/simple"
 _MANYLINUX_MINORS = (39, 38, 37, 36, 35, 34, 31, 28, 27, 26, 24, 17, 12, 5)
 
 
-def resolve(stack: Stack, learner: Learner) -> Part:
+def resolve(stack: Stack, learner: Learner, _kept: Kept | None = None) -> Part:
     """The wheels that users may install, for each Python version of the stack."""
     if not stack.pypi.packages:
         return Part([])

@@ -11,7 +11,7 @@ from typing import Any
 from landbridge.ecosystems import Learner
 from landbridge.errors import InputError, LandbridgeError, SourceError
 from landbridge.files import scratch, sha256_of
-from landbridge.lock import Artifact, Lock, Part
+from landbridge.lock import Artifact, Kept, Lock, Part
 from landbridge.process import run, tail
 from landbridge.stack import RpmRepository, Stack
 from landbridge.targets import PLATFORMS
@@ -26,7 +26,7 @@ _PYTHONS_WITH_DNF = ("/usr/libexec/platform-python", "/usr/bin/python3")
 _REVISION = "315532800"
 
 
-def resolve(stack: Stack, learner: Learner) -> Part:
+def resolve(stack: Stack, learner: Learner, _kept: Kept | None = None) -> Part:
     """One dnf transaction for each target, and the keys of its repositories."""
     artifacts = _keys(stack, learner)
     for target in stack.targets:
