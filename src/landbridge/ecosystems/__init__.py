@@ -29,6 +29,13 @@ class Learner(Protocol):
     def learn(self, url: str, md5: str | None = None, sha256: str | None = None) -> Path:
         """Fetch `url` into the cache, check the hashes that are known, and return the file."""
 
+    def head(self, url: str) -> tuple[int, str]:
+        """Bytes of the file behind `url` and the day of its last change (`YYYY-MM-DD` or "").
+
+        Raises:
+            SourceError: the source does not tell without sending the file.
+        """
+
     def store(self, file: Path) -> Path:
         """Move a file that was made here into the cache and return its place there."""
 
