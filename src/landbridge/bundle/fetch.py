@@ -8,6 +8,8 @@ import ssl
 import tempfile
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from threading import Lock
 from urllib.parse import unquote, urlsplit
@@ -81,20 +83,32 @@ class Cache:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    def has(self, sha256: str) -> bool:
-        """Whether the file is here and is what its name says."""
+    def has(self, sha256: str, size: int | None = None) -> bool:
+        """Whether the file is here and is what its name says; a sealed one is not read again.
+
+        Args:
+            sha256: hex digest.
+            size: bytes that it must have, where they are known.
+        """
         path = self.path(sha256)
         try:
-            sealed = path.stat().st_mtime == SEAL
+            state = path.stat()
         except FileNotFoundError:
             return False
-        if sealed:
+        if state.st_mtime == SEAL and size in (None, state.st_size):
             return True
         if sha256_of(path) == sha256:
             os.utime(path, (SEAL, SEAL))
-            return True
-        path.unlink()
+            return size in (None, state.st_size)
+        path.unlink(missing_ok=True)
         return False
+
+    def missing(self, artifacts: Iterable[Artifact]) -> list[Artifact]:
+        """Those whose files are not here yet, one for each file, in the order given."""
+        wanted = list({artifact.sha256: artifact for artifact in artifacts}.values())
+        with ThreadPoolExecutor(WORKERS) as pool:
+            here = list(pool.map(lambda artifact: self.has(artifact.sha256, artifact.size), wanted))
+        return [artifact for artifact, hit in zip(wanted, here, strict=True) if not hit]
 
     def fetch(self, artifacts: Iterable[Artifact]) -> None:
         """Fetch what is not here yet, in parallel.
@@ -103,10 +117,8 @@ class Cache:
             SourceError: a file is missing at its source, or is not what the lock promises.
             LandbridgeError: not enough space; nothing is fetched then.
         """
-        wanted = {artifact.sha256: artifact for artifact in artifacts}
+        missing = self.missing(artifacts)
         with ThreadPoolExecutor(WORKERS) as pool:
-            here = pool.map(self.has, wanted)
-            missing = [a for a, hit in zip(wanted.values(), here, strict=True) if not hit]
             total = sum(artifact.size for artifact in missing)
             need_space(self.root, total, f"fetching {len(missing)} files")
             self._wanted = self._fetched + total
@@ -141,6 +153,29 @@ class Cache:
     def metadata(self, url: str) -> Path:
         """Fetch an index file that changes under its URL."""
         return self.learn(url)
+
+    def head(self, url: str) -> tuple[int, str]:
+        """What a source tells of a file without sending it.
+
+        Returns:
+            Its bytes, and the day of its `Last-Modified` as `YYYY-MM-DD`, empty if unknown.
+
+        Raises:
+            SourceError: the file is missing there, or its size is not told.
+        """
+        try:
+            if url.startswith("file:"):
+                state = Path(unquote(urlsplit(url).path)).stat()
+                return state.st_size, datetime.fromtimestamp(state.st_mtime, UTC).date().isoformat()
+            response = self._client.head(url)
+            response.raise_for_status()
+        except httpx.HTTPStatusError as error:
+            raise SourceError(f"{url}: HTTP {error.response.status_code}", _UNREACHABLE) from error
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            raise SourceError(f"{url}: {error or type(error).__name__}", _UNREACHABLE) from error
+        modified = response.headers.get("Last-Modified")
+        day = parsedate_to_datetime(modified).date().isoformat() if modified else ""
+        return int(response.headers["Content-Length"]), day
 
     def recall(self, kind: str, key: str) -> str | None:
         """What was remembered, or None."""
