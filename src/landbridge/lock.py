@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from landbridge.errors import BundleError
+from landbridge.stack import Name
 
 Ecosystem = Literal["rpm", "rpm-key", "conda", "pypi", "cran", "oci", "toolkit", "collection"]
 
@@ -21,7 +22,10 @@ _SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _Dumper(_SafeDumper):  # type: ignore[misc,valid-type]
-    """Writes texts of several lines as such, to be read by people."""
+    """Writes texts of several lines as such, and no aliases: it is read by people."""
+
+    def ignore_aliases(self, _data: Any) -> bool:
+        return True
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
@@ -30,6 +34,17 @@ def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 
 
 _Dumper.add_representer(str, _text)
+
+
+def _inside(path: str) -> str:
+    """A lock is input: what it names must lie in the bundle, wherever the lock came from."""
+    parts = PurePosixPath(path).parts
+    if not parts or parts[0] == "/" or ".." in parts or "\0" in path:
+        raise ValueError("leads out of the bundle")
+    return path
+
+
+Inside = Annotated[str, AfterValidator(_inside)]
 
 
 class Artifact(BaseModel):
@@ -60,7 +75,7 @@ class Artifact(BaseModel):
     version: str
     build: str = ""
     targets: list[str] = []
-    path: str
+    path: Inside
     url: str
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     size: int = Field(ge=0)
@@ -129,8 +144,8 @@ class Lock(BaseModel):
     stack: str
     wanted: dict[str, Any] = {}
     targets: list[str]
-    environments: dict[str, list[str]] = {}
-    metadata: dict[str, str] = {}
+    environments: dict[Name, list[Inside]] = {}
+    metadata: dict[Inside, str] = {}
     artifacts: list[Artifact]
 
     def of(self, *ecosystems: str) -> list[Artifact]:
