@@ -191,9 +191,9 @@ def load_stack(path: Path, sources: Path | None = None, *, complete: bool = True
         InputError: a file is missing, is not YAML, or has a wrong or missing key;
             every fault is listed with its line.
     """
-    stack = _load(path, Stack)
+    stack = load_yaml(path, Stack)
     if sources is not None:
-        stack = stack.model_copy(update={"sources": _load(sources, Sources)})
+        stack = stack.model_copy(update={"sources": load_yaml(sources, Sources)})
     if complete:
         _require_sources(stack, sources or path)
     access = [_absolute(entry, (sources or path).parent) for entry in stack.sources.access]
@@ -215,7 +215,13 @@ def _absolute(access: Access, folder: Path) -> Access:
     return access.model_copy(update=changes)
 
 
-def _load(path: Path, model: type[_Model]) -> _Model:
+def load_yaml(path: Path, model: type[_Model]) -> _Model:
+    """Read a YAML file as `model`.
+
+    Raises:
+        InputError: the file is missing, is not YAML, or has a wrong or missing key;
+            every fault is listed with its line.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -223,7 +229,7 @@ def _load(path: Path, model: type[_Model]) -> _Model:
             f"{path}: cannot be read: {error}", "give the path of a YAML file"
         ) from error
     try:
-        data = yaml.safe_load(text)
+        data = yaml.safeload_yaml(text)
     except yaml.YAMLError as error:
         raise InputError(f"{path}: not valid YAML: {error}", "mend the line named above") from error
     if not isinstance(data, dict):
