@@ -229,7 +229,7 @@ def load_yaml(path: Path, model: type[_Model]) -> _Model:
             f"{path}: cannot be read: {error}", "give the path of a YAML file"
         ) from error
     try:
-        data = yaml.safeload_yaml(text)
+        data = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise InputError(f"{path}: not valid YAML: {error}", "mend the line named above") from error
     if not isinstance(data, dict):
