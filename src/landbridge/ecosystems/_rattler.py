@@ -1,7 +1,8 @@
 """The solver of conda packages in a process of its own.
 
 py-rattler's runtime may abort while the interpreter shuts down, after the work is done: this
-process says its answer and leaves without a shutdown. JSON in, JSON out.
+process says its answer and leaves without a shutdown. It reads files and nothing else: what
+comes over the network is fetched before. JSON in, JSON out.
 """
 
 from __future__ import annotations
@@ -10,10 +11,64 @@ import asyncio
 import json
 import os
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import rattler
+from rattler.channel import Channel
+
+
+def channels(job: dict[str, Any]) -> list[str]:
+    """The URL of each channel, which may be given by a name that rattler knows."""
+    return [Channel(name).base_url.rstrip("/") for name in job["channels"]]
+
+
+def solve(job: dict[str, Any]) -> dict[str, Any]:
+    """Solve every environment of the job."""
+    index = [
+        rattler.SparseRepoData(Channel(channel), subdir, path)
+        for channel, subdir, path in job["repodata"]
+    ]
+    answer: dict[str, Any] = {}
+    for name, wanted in job["environments"].items():
+        try:
+            records = asyncio.run(_environment(wanted, index, virtual_packages(job)))
+        except Exception as error:  # rattler's exceptions have no common base
+            return {"environment": name, "kind": type(error).__name__, "fault": str(error)}
+        ordered = rattler.RepoDataRecord.sort_topologically(list(records))
+        answer[name] = [json.loads(record.to_json()) for record in ordered]
+    return {"environments": answer}
+
+
+async def _environment(
+    wanted: dict[str, Any],
+    index: list[rattler.SparseRepoData],
+    virtual: list[rattler.GenericVirtualPackage],
+) -> list[rattler.RepoDataRecord]:
+    """Solve one environment; what is locked stays where nothing speaks against it.
+
+    Locked packages are only preferred, and would keep back an update that they do not fit.
+    So the newest of what is to be updated is found without them, and then demanded.
+    """
+    specs, update = wanted["specs"], set(wanted["update"])
+    demanded: list[str] = []
+    if wanted["locked"] and update:
+        newest = await rattler.solve_with_sparse_repodata(
+            specs, sparse_repodata=index, virtual_packages=virtual
+        )
+        demanded = [
+            f"{record.name.normalized} =={record.version} {record.build}"
+            for record in newest
+            if record.name.normalized in update
+        ]
+    return await rattler.solve_with_sparse_repodata(
+        specs,
+        sparse_repodata=index,
+        virtual_packages=virtual,
+        locked_packages=_records(wanted["locked"]),
+        constraints=demanded,
+    )
 
 
 def virtual_packages(job: dict[str, Any]) -> list[rattler.GenericVirtualPackage]:
@@ -26,24 +81,16 @@ def virtual_packages(job: dict[str, Any]) -> list[rattler.GenericVirtualPackage]
     ]
 
 
-async def solve(job: dict[str, Any]) -> dict[str, Any]:
-    """Solve every environment of the job."""
-    gateway = rattler.Gateway(cache_dir=job["cache"])
-    answer: dict[str, Any] = {}
-    for name, specs in job["environments"].items():
-        try:
-            records = await rattler.solve(
-                job["channels"],
-                specs,
-                gateway=gateway,
-                platforms=[job["subdir"], "noarch"],
-                virtual_packages=virtual_packages(job),
-            )
-        except Exception as error:  # rattler's exceptions have no common base
-            return {"environment": name, "kind": type(error).__name__, "fault": str(error)}
-        ordered = rattler.RepoDataRecord.sort_topologically(list(records))
-        answer[name] = [json.loads(record.to_json()) for record in ordered]
-    return {"environments": answer}
+def _records(locked: list[list[Any]]) -> list[rattler.RepoDataRecord]:
+    """rattler's records of what is locked; it reads them from repodata files only."""
+    records: list[rattler.RepoDataRecord] = []
+    with tempfile.TemporaryDirectory() as scratch:
+        for number, (channel, subdir, repodata) in enumerate(locked):
+            path = Path(scratch, f"{number}.json")
+            path.write_text(json.dumps(repodata), encoding="utf-8")
+            with rattler.SparseRepoData(Channel(channel), subdir, path) as index:
+                records += index.load_all_records()
+    return records
 
 
 def sizes(job: dict[str, Any]) -> dict[str, int]:
@@ -59,9 +106,9 @@ def sizes(job: dict[str, Any]) -> dict[str, int]:
 
 def main() -> None:
     """Answer one job and be gone."""
+    work = {"channels": channels, "solve": solve, "sizes": sizes}
     job = json.load(sys.stdin)
-    result = asyncio.run(solve(job)) if "environments" in job else sizes(job)
-    json.dump(result, sys.stdout)
+    json.dump(work[job["work"]](job), sys.stdout)
     sys.stdout.flush()
     os._exit(0)
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from landbridge.ecosystems import Learner
 from landbridge.errors import InputError, SourceError
-from landbridge.files import sha256_of, write_file
+from landbridge.files import scratch, sha256_of, write_file
 from landbridge.lock import Artifact, Kept, Lock, Part
 from landbridge.process import run
 from landbridge.stack import Stack
@@ -21,20 +26,21 @@ ENVIRONMENTS = "conda/envs"
 _WHERE = ("url", "channel", "fn")
 
 
-def resolve(stack: Stack, learner: Learner, _kept: Kept | None = None) -> Part:
+def resolve(stack: Stack, learner: Learner, kept: Kept | None = None) -> Part:
     """Solve each environment once, for the oldest of the stack's targets."""
     wanted = stack.conda.environments
     if not wanted or stack.sources.conda is None:
         return Part([])
     platform = lowest(stack.targets)
+    channels = _urls(stack.sources.conda.channels)
+    locked = {a.url: a for a in kept.lock.of("conda")} if kept else {}
     answer = _ask_rattler(
-        {
-            "environments": {name: wanted[name].packages for name in sorted(wanted)},
-            "channels": stack.sources.conda.channels,
-            "subdir": platform.conda_subdir,
-            "virtual_packages": _virtual_packages(platform),
-            "cache": str(learner.folder("rattler")),
-        }
+        "solve",
+        environments={
+            name: {"specs": wanted[name].packages, **_locked(name, kept)} for name in sorted(wanted)
+        },
+        repodata=_fetched(channels, platform.conda_subdir, learner),
+        virtual_packages=_virtual_packages(platform),
     )
     if "fault" in answer:
         _refuse(answer)
@@ -43,8 +49,11 @@ def resolve(stack: Stack, learner: Learner, _kept: Kept | None = None) -> Part:
     for name, records in answer["environments"].items():
         environments[name] = [f"{record['subdir']}/{_file(record)}" for record in records]
         for record in records:
-            if record["url"] not in artifacts:
-                artifacts[record["url"]] = _artifact(record, learner)
+            url = record["url"]
+            if url not in artifacts:
+                old = locked.get(url)
+                fresh = old.model_copy(update={"required_by": []}) if old else None
+                artifacts[url] = fresh or _artifact(record, learner)
             _add_needs(artifacts, record, records)
     return Part(list(artifacts.values()), environments)
 
@@ -62,14 +71,7 @@ def index(root: Path, lock: Lock, _learner: Learner) -> None:
     for subdir in (platform.conda_subdir, "noarch"):
         mine = [a for a in artifacts if subdir in a.targets]
         records = {a.file: a.record for a in mine}
-        repodata = {
-            "info": {"subdir": subdir},
-            "packages": {f: r for f, r in records.items() if f.endswith(".tar.bz2")},
-            "packages.conda": {f: r for f, r in records.items() if f.endswith(".conda")},
-            "removed": [],
-            "repodata_version": 1,
-        }
-        text = json.dumps(repodata, indent=1, sort_keys=True) + "\n"
+        text = json.dumps(_repodata(subdir, records), indent=1, sort_keys=True) + "\n"
         write_file(root / CHANNEL / subdir / "repodata.json", text)
     digests = {a.path.removeprefix(f"{CHANNEL}/"): a.sha256 for a in artifacts}
     for name, files in lock.environments.items():
@@ -86,7 +88,104 @@ def explicit_list(environment: str, subdir: str) -> str:
 def unpacked_bytes(root: Path, lock: Lock) -> int:
     """Bytes of all packages unpacked once; environments are hard links to that."""
     files = [str(root / artifact.path) for artifact in lock.of("conda")]
-    return sum(_ask_rattler({"files": files}).values()) if files else 0
+    return sum(_ask_rattler("sizes", files=files).values()) if files else 0
+
+
+def _urls(channels: list[str]) -> list[str]:
+    """The channels' URLs; rattler is asked for those that are names."""
+    if all("://" in channel for channel in channels):
+        return [channel.rstrip("/") for channel in channels]
+    urls: list[str] = _ask_rattler("channels", channels=channels)
+    return urls
+
+
+def _locked(environment: str, kept: Kept | None) -> dict[str, Any]:
+    """What an environment's solver is told of the older lock."""
+    if kept is None:
+        return {"locked": [], "update": []}
+    files = {f"{CHANNEL}/{file}" for file in kept.lock.environments.get(environment, [])}
+    places: dict[tuple[str, str], dict[str, Any]] = {}
+    for artifact in kept.of("conda"):
+        if artifact.path in files:
+            channel, subdir, file = artifact.url.rsplit("/", 2)
+            places.setdefault((channel, subdir), {})[file] = artifact.record
+    locked = [(*place, _repodata(place[1], records)) for place, records in places.items()]
+    return {"locked": locked, "update": sorted(kept.update)}
+
+
+def _repodata(subdir: str, records: dict[str, Any]) -> dict[str, Any]:
+    """What `repodata.json` holds (conda's channel format), for records by file name."""
+    return {
+        "info": {"subdir": subdir},
+        "packages": {f: r for f, r in records.items() if f.endswith(".tar.bz2")},
+        "packages.conda": {f: r for f, r in records.items() if f.endswith(".conda")},
+        "removed": [],
+        "repodata_version": 1,
+    }
+
+
+def _fetched(channels: list[str], subdir: str, learner: Learner) -> list[tuple[str, str, str]]:
+    """Each channel's index files, fetched and unpacked: URL of the channel, subdir, file."""
+    wanted = [(channel, part) for channel in channels for part in (subdir, "noarch")]
+    with ThreadPoolExecutor() as pool:
+        files = list(pool.map(lambda place: _index_file(place[0], place[1], learner), wanted))
+    return [(*place, str(file)) for place, file in zip(wanted, files, strict=True) if file]
+
+
+def _index_file(channel: str, subdir: str, learner: Learner) -> Path | None:
+    """`repodata.json` of one subdir, packed where the channel has it so.
+
+    Every channel has `noarch`; one without packages for a platform may lack that.
+    """
+    base = f"{channel}/{subdir}/repodata.json"
+    try:
+        return _unpacked(f"{base}.zst", learner)
+    except SourceError as error:
+        if not _is_missing(error):
+            raise
+    try:
+        return learner.metadata(base)
+    except SourceError as error:
+        if subdir == "noarch" or not _is_missing(error):
+            raise
+        return None
+
+
+def _is_missing(error: SourceError) -> bool:
+    """Whether the source answered, and answered that it has no such file."""
+    if isinstance(error.__cause__, FileNotFoundError):
+        return True
+    return isinstance(error.__cause__, httpx.HTTPStatusError) and (
+        # Object stores say 403 for what is not there.
+        error.__cause__.response.status_code in (403, 404)
+    )
+
+
+def _unpacked(url: str, learner: Learner) -> Path:
+    """A .zst file of a source, unpacked once: the cache holds the newest one of each URL."""
+    # Nodes read bundles without it: it comes with the extra `build`.
+    try:
+        import zstandard  # noqa: PLC0415
+    except ImportError as error:
+        mend = "pip install 'landbridge[build]'"
+        raise InputError("the distribution `zstandard` is not installed", mend) from error
+    packed = learner.metadata(url)
+    folder = learner.folder(f"repodata/{hashlib.sha256(url.encode()).hexdigest()[:16]}")
+    file = folder / f"{sha256_of(packed)}.json"
+    if file.exists():
+        return file
+    with scratch(folder) as work, packed.open("rb") as source:
+        made = work / file.name
+        try:
+            with made.open("wb") as target:
+                zstandard.ZstdDecompressor().copy_stream(source, target)
+        except zstandard.ZstdError as error:
+            raise SourceError(f"{url}: cannot be unpacked: {error}", "sync the mirror") from error
+        made.replace(file)
+    for older in folder.glob("*.json"):
+        if older != file:
+            older.unlink()
+    return file
 
 
 def _virtual_packages(platform: Platform) -> list[tuple[str, str, str]]:
@@ -99,12 +198,10 @@ def _virtual_packages(platform: Platform) -> list[tuple[str, str, str]]:
     ]
 
 
-def _ask_rattler(job: dict[str, Any]) -> dict[str, Any]:
+def _ask_rattler(work: str, **job: Any) -> Any:
     command = [sys.executable, "-m", "landbridge.ecosystems._rattler"]
-    answer: dict[str, Any] = json.loads(
-        run(command, package="py-rattler", stdin=json.dumps(job)).stdout
-    )
-    return answer
+    text = json.dumps({"work": work, **job})
+    return json.loads(run(command, package="py-rattler", stdin=text).stdout)
 
 
 def _refuse(answer: dict[str, Any]) -> None:
@@ -133,8 +230,19 @@ def _artifact(record: dict[str, Any], learner: Learner) -> Artifact:
         url=record["url"],
         sha256=sha256,
         size=size,
+        license=record.get("license") or "",
+        released=_day(record.get("timestamp")),
         record=dict(sorted({**entry, "sha256": sha256, "size": size}.items())),
     )
+
+
+def _day(timestamp: int | None) -> str:
+    """Day of a record's timestamp: milliseconds since 1970, in old records seconds."""
+    if not timestamp:
+        return ""
+    # conda's own rule: seconds of more than the year 9999 are milliseconds.
+    seconds = timestamp / 1000 if timestamp > 253402300799 else timestamp
+    return datetime.fromtimestamp(seconds, UTC).date().isoformat()
 
 
 def _add_needs(
