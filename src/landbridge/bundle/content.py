@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 from landbridge.bundle import toolkit
 from landbridge.bundle.manifest import Entry
-from landbridge.ecosystems import conda, oci, rpm
+from landbridge.ecosystems import Learner, conda, oci, rpm
 from landbridge.lock import Artifact, Lock
 from landbridge.stack import Stack
 from landbridge.targets import PLATFORMS, lowest
@@ -17,9 +18,17 @@ NAME = "content.json"
 # Not known before the node has unpacked or compiled them: what is usual, rounded up.
 _R_FACTOR = 6
 _IMAGE_FACTOR = 3
+_MEASURED = "unpacked"
 
 
-def content(root: Path, stack: Stack, lock: Lock, release: str, files: dict[str, Entry]) -> str:
+def content(  # noqa: PLR0917 - one argument for each thing that it describes
+    root: Path,
+    stack: Stack,
+    lock: Lock,
+    release: str,
+    files: dict[str, Entry],
+    learner: Learner,
+) -> str:
     """The JSON text.
 
     Args:
@@ -28,6 +37,7 @@ def content(root: Path, stack: Stack, lock: Lock, release: str, files: dict[str,
         lock: what is in it.
         release: the bundle's release.
         files: every file but this one and the manifest.
+        learner: remembers how large packages are once they are unpacked.
     """
     hashes = {path: entry.sha256 for path, entry in files.items()}
     data = {
@@ -39,7 +49,7 @@ def content(root: Path, stack: Stack, lock: Lock, release: str, files: dict[str,
         "r": {"packages": _r_packages(lock)},
         "images": [{"name": n, "digest": d} for n, d in sorted(oci.digests(root).items())],
         "toolkit": {"id": toolkit.toolkit_id(hashes)},
-        "installed_bytes": _installed_bytes(root, lock),
+        "installed_bytes": _installed_bytes(root, lock, learner),
     }
     return json.dumps(data, indent=1) + "\n"
 
@@ -74,12 +84,39 @@ def _r_packages(lock: Lock) -> list[dict[str, Any]]:
     return [{"name": p.name, "version": p.version, "requires": requires(p)} for p in packages]
 
 
-def _installed_bytes(root: Path, lock: Lock) -> dict[str, Any]:
+def _installed_bytes(root: Path, lock: Lock, learner: Learner) -> dict[str, Any]:
     rpms = lock.of("rpm")
     return {
-        "conda": conda.unpacked_bytes(root, lock),
-        "toolkit": toolkit.unpacked_bytes(root, lock),
+        "conda": _conda_bytes(root, lock, learner),
+        "toolkit": _toolkit_bytes(root, lock, learner),
         "rpm": {t: sum(a.installed_size for a in rpms if t in a.targets) for t in lock.targets},
         "r": _R_FACTOR * sum(artifact.size for artifact in lock.of("cran")),
         "images": _IMAGE_FACTOR * sum(artifact.size for artifact in lock.of("oci")),
     }
+
+
+def _conda_bytes(root: Path, lock: Lock, learner: Learner) -> int:
+    """Bytes of all packages unpacked once; a package is read for that once in its life."""
+    artifacts, key = lock.of("conda"), _key("conda")
+    known: dict[str, int] = json.loads(learner.recall(_MEASURED, key) or "{}")
+    new = [artifact for artifact in artifacts if artifact.sha256 not in known]
+    if new:
+        sizes = conda.unpacked_bytes([root / artifact.path for artifact in new])
+        known |= {a.sha256: size for a, size in zip(new, sizes, strict=True)}
+        learner.remember(_MEASURED, key, json.dumps(known))
+    return sum(known[artifact.sha256] for artifact in artifacts)
+
+
+def _toolkit_bytes(root: Path, lock: Lock, learner: Learner) -> int:
+    """Bytes of the toolkit on a node, measured once for each set of its files."""
+    artifacts = lock.of("toolkit", "collection")
+    key = _key(*(f"{a.sha256} {a.path} {a.targets}" for a in artifacts))
+    known = learner.recall(_MEASURED, key)
+    if known is None:
+        known = str(toolkit.unpacked_bytes(root, lock))
+        learner.remember(_MEASURED, key, known)
+    return int(known)
+
+
+def _key(*words: str) -> str:
+    return hashlib.sha256("\n".join(words).encode()).hexdigest()

@@ -85,10 +85,11 @@ def explicit_list(environment: str, subdir: str) -> str:
     return f"{ENVIRONMENTS}/{environment}.{subdir}.txt"
 
 
-def unpacked_bytes(root: Path, lock: Lock) -> int:
-    """Bytes of all packages unpacked once; environments are hard links to that."""
-    files = [str(root / artifact.path) for artifact in lock.of("conda")]
-    return sum(_ask_rattler("sizes", files=files).values()) if files else 0
+def unpacked_bytes(files: list[Path]) -> list[int]:
+    """Bytes of each package once it is unpacked; environments are hard links to that."""
+    names = [str(file) for file in files]
+    sizes = _ask_rattler("sizes", files=names) if names else {}
+    return [sizes[name] for name in names]
 
 
 def _urls(channels: list[str]) -> list[str]:
