@@ -6,19 +6,26 @@ umask 022
 
 usage() {
     cat <<'TEXT'
-usage: bootstrap.sh [--check] [--help]
+usage: bootstrap.sh [--trust-key FILE]... [--check]
 
 Installs the Landbridge toolkit (a Python virtual environment with Ansible, and Ansible
 collections) from the bundle in which this file lies. Run it as root; it needs no network.
+The bundle must be signed by a trusted key: one of /etc/landbridge/keys, or of --trust-key.
 
-  --check   say what would be done, change nothing
-  --help    this text
+  --trust-key FILE   an armored OpenPGP public key that this node trusts from now on; may be
+                     repeated, - reads standard input
+  --allow-unsigned   look at no signature
+  --allow-downgrade  take a bundle that was signed before the last one
+  --check            say what would be done, change nothing
+  --help             this text
 TEXT
 }
 
 readonly PREFIX=/opt/landbridge
 readonly COMMAND=/usr/local/bin/landbridge
 readonly DEPOT_LINK=/var/lib/landbridge/depot/current
+readonly KEYS=/etc/landbridge/keys
+readonly RECORD=/var/lib/landbridge/release.json
 readonly LOG=/var/log/landbridge/bootstrap.log
 
 say() {
@@ -54,22 +61,31 @@ platform_python() {
 }
 
 # Look at the node and the bundle; print what the shell needs, or every problem and fail.
+# Standard input is the program, so a key that comes from there is read from descriptor 3.
 inspect() {
     local python
     python=$(platform_python)
-    "$python" -I - "$1" "$PREFIX" <<'PYTHON'
+    "$python" -I - "$depot" "$PREFIX" "$KEYS" "$RECORD" "$unsigned" "$downgrade" "$@" \
+        3<&0 <<'PYTHON'
+import base64
 import hashlib
 import json
 import os
 import platform
+import re
 import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 
-depot, prefix = Path(sys.argv[1]), Path(sys.argv[2])
+depot, prefix, trusted, record = [Path(word) for word in sys.argv[1:5]]
+unsigned, downgrade = [word == "yes" for word in sys.argv[5:7]]
 problems = []
+BEGIN, END = "-----BEGIN PGP PUBLIC KEY BLOCK-----", "-----END PGP PUBLIC KEY BLOCK-----"
+PUBLIC_KEY = 6  # tag of an OpenPGP packet (RFC 9580, 5)
 
 
 def read(name):
@@ -77,6 +93,119 @@ def read(name):
         return json.loads((depot / name).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         sys.exit("error: %s: not readable (%s): carry the bundle over again" % (depot / name, error))
+
+
+def key_blocks(text):
+    """The armored public keys in a text, as they are stored and named."""
+    found = re.findall(BEGIN + "\n.*?" + END, text.replace("\r", ""), re.DOTALL)
+    return [block + "\n" for block in found]
+
+
+def dearmored(block):
+    """The packets of an armored key: after an empty line base64, then a line of checksum."""
+    lines = [line.strip() for line in block.partition("\n\n")[2].splitlines()[:-1]]
+    data = base64.b64decode("".join(line for line in lines if line[:1] != "="), validate=True)
+    tag = data[0] & 0x3F if data[0] & 0x40 else (data[0] & 0x3C) >> 2
+    if tag != PUBLIC_KEY:
+        raise ValueError("packet %d instead of a public key" % tag)
+    return data
+
+
+def given_keys(files):
+    """Keys of --trust-key by the names under which they are stored."""
+    found = {}
+    for file in files:
+        source = 3 if file in ("-", "/dev/stdin") else file
+        try:
+            with open(source, encoding="utf-8") as stream:
+                blocks = key_blocks(stream.read())
+            packets = [dearmored(block) for block in blocks]
+        except (OSError, ValueError, IndexError) as error:
+            packets = []
+            problems.append("--trust-key %s: not readable as a public key: %s" % (file, error))
+        else:
+            if not packets:
+                problems.append("--trust-key %s: holds no armored OpenPGP public key" % file)
+            for block in blocks:
+                found[hashlib.sha256(block.encode()).hexdigest()[:16]] = block
+    return found
+
+
+def all_keys(given):
+    """Packets of every key that is trusted: those of the node and those given."""
+    packets = []
+    for file in sorted(trusted.glob("*.asc")):
+        try:
+            packets += [dearmored(block) for block in key_blocks(file.read_text("utf-8"))]
+        except (OSError, ValueError, IndexError) as error:
+            problems.append("%s: not readable as a public key: %s" % (file, error))
+    return packets + [dearmored(block) for block in given.values()]
+
+
+def ask_gpgv(keys):
+    """What gpgv tells of the manifest's signature, as its status lines and as people read it."""
+    with tempfile.TemporaryDirectory() as folder:
+        ring = Path(folder, "keys.gpg")
+        ring.write_bytes(b"".join(keys))
+        command = ["gpgv", "--homedir", folder, "--keyring", str(ring), "--status-fd", "1"]
+        command += ["--ignore-time-conflict", depot / "manifest.json.asc", depot / "manifest.json"]
+        done = subprocess.run(
+            [str(word) for word in command],
+            env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+    lines = [line.split()[1:] for line in done.stdout.decode(errors="replace").splitlines()]
+    return {line[0]: line[1:] for line in lines if line}, done.stderr.decode(errors="replace")
+
+
+def judge(status):
+    """State of a signature and when it was made, from gpgv's status (GnuPG's doc/DETAILS)."""
+    if "VALIDSIG" in status and not {"BADSIG", "REVKEYSIG", "EXPSIG"} & set(status):
+        signed = int(status["VALIDSIG"][2])
+        # An expired key's signature is good if it was made before.
+        expiry = int(status["KEYEXPIRED"][0]) if "EXPKEYSIG" in status else signed
+        return ("good" if signed <= expiry else "bad"), signed
+    return ("unknown" if "NO_PUBKEY" in status and "BADSIG" not in status else "bad"), 0
+
+
+def check_signature(given):
+    """When the manifest was signed by a trusted key; 0 and a problem if it was not."""
+    if not (depot / "manifest.json.asc").is_file():
+        what = "manifest.json.asc: missing, the bundle is not signed: sign it with"
+        problems.append(what + " `landbridge bundle sign`, or say --allow-unsigned")
+        return 0
+    if not shutil.which("gpgv", path="/usr/bin:/bin"):
+        problems.append("gpgv, which checks the bundle's signature, is missing: install gnupg2")
+        return 0
+    keys = all_keys(given)
+    status, said = ask_gpgv(keys)
+    state, signed = judge(status)
+    if state == "bad":
+        reason = (said.strip() or "gpgv says nothing").splitlines()[-1]
+        what = "manifest.json.asc: the signature is bad (%s): carry the bundle over again"
+        problems.append(what % reason)
+    elif state == "unknown":
+        what = "manifest.json.asc: signed by key %s, none of the %d trusted ones: name the signer's"
+        what += " public key with --trust-key FILE, or say --allow-unsigned"
+        problems.append(what % (status["NO_PUBKEY"][0], len(keys)))
+    return signed if state == "good" else 0
+
+
+def recorded():
+    """What is known of the last bundle."""
+    try:
+        known = json.loads(record.read_text(encoding="utf-8"))
+        return {"release": str(known["release"]), "signed": int(known["signed"])}
+    except FileNotFoundError:
+        return {"release": "", "signed": 0}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        sys.exit("error: %s: not readable (%s): remove it" % (record, error))
+
+
+def day(seconds):
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds))
 
 
 def os_release():
@@ -124,6 +253,15 @@ def check_space(folder, wanted):
 
 if os.geteuid() != 0:
     problems.append("must be run as root")
+given = given_keys(sys.argv[7:])
+last = recorded()
+# Without a signature there is no order: what is known of the last one stays.
+signed = last["signed"] if unsigned else check_signature(given)
+if 0 < signed < last["signed"] and not downgrade:
+    problems.append(
+        "the bundle was signed %s, before %s, which this node has had (%s): carry a newer one, "
+        "or say --allow-downgrade" % (day(signed), last["release"], day(last["signed"]))
+    )
 manifest, content = read("manifest.json")["files"], read("content.json")
 target, release = this_target()
 carried = content["targets"].get(target)
@@ -162,7 +300,10 @@ values = {
     "python": python,
     "rpm_url": (depot / carried["rpm"]).as_uri() if carried["rpm"] else "",
     "key_urls": " ".join((depot / key).as_uri() for key in content["rpm_keys"]),
+    "new_record": json.dumps({"release": content["release"], "signed": signed}),
 }
+for name, block in given.items():
+    values["new_keys[%s]" % name] = block.rstrip("\n")
 for key, value in values.items():
     print("%s=%s" % (key, shlex.quote(value)))
 PYTHON
@@ -170,6 +311,11 @@ PYTHON
 
 # The interpreter, from the bundle's own RPMs and nothing else, signatures checked.
 install_python() {
+    local key checked=1
+    [[ $unsigned == no ]] || checked=0
+    for key in "$KEYS"/*.asc; do
+        [[ ! -f $key ]] || key_urls+=" file://$key"
+    done
     say "installing $python_package from the bundle"
     mkdir -p "$work/repos"
     cat >"$work/repos/landbridge.repo" <<TEXT
@@ -178,6 +324,7 @@ name=Landbridge bundle $release
 baseurl=$rpm_url
 gpgkey=$key_urls
 gpgcheck=1
+repo_gpgcheck=$checked
 enabled=1
 TEXT
     logged "installing $python_package" dnf -y --noplugins \
@@ -232,45 +379,85 @@ switch() {
     mv -fT "$link.new" "$link"
 }
 
-# Links that do not point where they should, one "target link" a line.
-stale_links() {
-    local pair link
-    for pair in "$toolkit $PREFIX/toolkit" "$PREFIX/toolkit/bin/landbridge $COMMAND" \
-        "$depot $DEPOT_LINK"; do
-        link=${pair##* }
-        # A bundle that was put where the link would be needs none.
-        if [[ $depot != "$link" && $(readlink "$link" 2>/dev/null) != "${pair% *}" ]]; then
-            echo "$pair"
-        fi
+# Put a text in place in one step.
+store() {
+    local text=$1 file=$2
+    mkdir -p "$(dirname "$file")"
+    printf '%s\n' "$text" >"$file.new"
+    chmod 0644 "$file.new"
+    sync "$file.new"
+    mv -fT "$file.new" "$file"
+}
+
+holds() {
+    [[ $(cat "$2" 2>/dev/null) == "$1" ]]
+}
+
+# Names of given keys that are not stored; a key's name is the hash of its text.
+missing_keys() {
+    local name
+    for name in "${!new_keys[@]}"; do
+        holds "${new_keys[$name]}" "$KEYS/$name.asc" || echo "$name"
     done
 }
 
+# Links that do not lead where they should, one "target link" a line. A link of one's own that
+# leads to this very bundle, such as a depot's, is left alone, as is the bundle in its place.
+stale_links() {
+    local pair
+    for pair in "$toolkit $PREFIX/toolkit" "$PREFIX/toolkit/bin/landbridge $COMMAND"; do
+        [[ $(readlink "${pair##* }" 2>/dev/null) == "${pair% *}" ]] || echo "$pair"
+    done
+    [[ $(readlink -f "$DEPOT_LINK") == "$depot" ]] || echo "$depot $DEPOT_LINK"
+}
+
+# Sets what the command line says.
+options() {
+    while (($#)); do
+        case $1 in
+        --check) check=yes ;;
+        --allow-unsigned) unsigned=yes ;;
+        --allow-downgrade) downgrade=yes ;;
+        --trust-key)
+            trust+=("${2?--trust-key needs a file}")
+            shift
+            ;;
+        -h | --help)
+            usage
+            exit 0
+            ;;
+        *)
+            usage >&2
+            exit 2
+            ;;
+        esac
+        shift
+    done
+}
+
+# What a run without --check would do.
+tell() {
+    local name pair
+    [[ -n $python ]] || echo "would install $python_package from $rpm_url"
+    for name in $(missing_keys); do echo "would trust $KEYS/$name.asc"; done
+    toolkit_works || echo "would build $toolkit"
+    stale_links | while read -r pair; do echo "would link ${pair##* } to ${pair% *}"; done
+    holds "$new_record" "$RECORD" || echo "would record $new_record"
+    echo "checked: $release can be bootstrapped here"
+}
+
 main() {
-    local check=no
-    case ${1-} in
-    "") ;;
-    --check) check=yes ;;
-    -h | --help)
-        usage
-        exit 0
-        ;;
-    *)
-        usage >&2
-        exit 2
-        ;;
-    esac
+    local check=no unsigned=no downgrade=no trust=()
+    options "$@"
     depot=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
-    local values pair
-    values=$(inspect "$depot")
+    local values pair name
+    local -A new_keys=()
+    values=$(inspect "${trust[@]}")
     eval "$values"
-    local next="next: $COMMAND apply"
 
     if [[ $check == yes ]]; then
         work=/
-        [[ -n $python ]] || echo "would install $python_package from $rpm_url"
-        toolkit_works || echo "would build $toolkit"
-        stale_links | while read -r pair; do echo "would link ${pair##* } to ${pair% *}"; done
-        echo "checked: $release can be bootstrapped here"
+        tell
         return
     fi
 
@@ -284,6 +471,11 @@ main() {
     mkdir -m 700 "$work"
     trap 'rm -rf "$work"' EXIT
     local changed=no
+    for name in $(missing_keys); do
+        say "trusting $KEYS/$name.asc from now on"
+        store "${new_keys[$name]}" "$KEYS/$name.asc"
+        changed=yes
+    done
     if [[ -z $python ]]; then
         install_python
         changed=yes
@@ -296,12 +488,16 @@ main() {
         switch "${pair% *}" "${pair##* }"
         changed=yes
     done < <(stale_links)
+    if ! holds "$new_record" "$RECORD"; then
+        store "$new_record" "$RECORD"
+        changed=yes
+    fi
     if [[ $changed == yes ]]; then
         say "toolkit of $release is in place"
     else
         say "unchanged: toolkit of $release is in place"
     fi
-    say "$next"
+    say "next: $COMMAND apply"
 }
 
 main "$@"
