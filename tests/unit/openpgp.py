@@ -35,7 +35,7 @@ class Keys:
         return signature
 
     def _gpg(self, *words: str | Path, at: int | None = None) -> bytes:
-        command = ["gpg", "--homedir", self.home, "--batch", "--quiet"]
+        command: list[str | Path] = ["gpg", "--homedir", self.home, "--batch", "--quiet"]
         command += ["--pinentry-mode=loopback", "--passphrase", ""]
         clock = [] if at is None else [f"--faked-system-time={at}"]
         done = subprocess.run([*command, *clock, *words], capture_output=True, check=False)

@@ -9,9 +9,10 @@ DOCUMENTATION = r"""
 module: landbridge_preflight
 short_description: Find every problem of a node and its bundle before anything is touched
 description:
-  - Reads the bundle's C(content.json) and C(manifest.json), the node's platform, disks, memory,
-    init system and listening ports, and fails once with the list of all problems, each with its
-    mend.
+  - Reads the bundle's C(content.json) and C(manifest.json), checks their signature, and the
+    content of every file that no client of the bundle checks by itself; reads the node's platform,
+    disks, memory, init system and listening ports; fails once with the list of all problems, each
+    with its mend.
   - Changes nothing, so it does the same work in check mode.
 options:
   depot:
@@ -21,7 +22,26 @@ options:
   hash:
     description:
       - Read every file of the bundle and compare its sha256.
-      - Without it, presence, size and permissions are checked.
+      - Without it, RPMs, conda packages, wheels and blobs of images are not read, because dnf,
+        conda, pip and podman check them; presence, size and permissions are looked at.
+    type: bool
+    default: false
+  signature:
+    description:
+      - Whether the bundle must be signed by a trusted key, and not before the last one.
+      - V(ignored) looks at no signature, and knows of no order.
+    type: str
+    choices: [required, ignored]
+    default: required
+  keys:
+    description:
+      - Armored OpenPGP public keys that are trusted.
+      - Without them, those in C(/etc/landbridge/keys) on the node.
+    type: list
+    elements: str
+    default: []
+  allow_downgrade:
+    description: Whether the bundle may have been signed before the last one of this node.
     type: bool
     default: false
   memory_min_mib:
@@ -83,11 +103,15 @@ problems:
   sample: [{"problem": "systemd is not running as PID 1", "mend": "boot the node with systemd"}]
 """
 
+import base64
 import hashlib
 import json
 import os
 import platform
 import re
+import shutil
+import tempfile
+import time
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
@@ -103,6 +127,14 @@ CONTAINERS = Path("/var/lib/containers")
 OFTEN_NOEXEC = ("/tmp", "/var/tmp", "/home")  # noqa: S108 (mount points, looked at only)
 TCP_LISTEN = "0A"
 CARRY_ANEW = "carry the bundle anew"
+KEYS = Path("/etc/landbridge/keys")
+RECORD = Path("/var/lib/landbridge/release.json")
+SIGNATURE = ".asc"
+BEGIN, END = "-----BEGIN PGP PUBLIC KEY BLOCK-----", "-----END PGP PUBLIC KEY BLOCK-----"
+PUBLIC_KEY = 6  # tag of an OpenPGP packet (RFC 9580, 5)
+# What dnf, conda, pip and podman compare with a hash that is in a file which is read here.
+CHECKED_BY_CLIENTS = (".rpm", ".conda", ".tar.bz2", ".whl")
+BLOBS = "images/blobs/"
 
 
 def problem(what, mend):
@@ -155,7 +187,9 @@ def check_files(depot, manifest, with_hash):
             continue
         if status.st_size != wanted["size"]:
             kinds["of another size"].append(name)
-        elif with_hash and sha256(depot / name) != wanted["sha256"]:
+        elif (with_hash or not checked_by_clients(name)) and (
+            sha256(depot / name) != wanted["sha256"]
+        ):
             kinds["altered"].append(name)
         if not status.st_mode & 0o004:
             kinds["not readable by users"].append(name)
@@ -168,6 +202,11 @@ def check_files(depot, manifest, with_hash):
         for kind, names in kinds.items()
         if names
     ]
+
+
+def checked_by_clients(name):
+    """Whether whoever installs the file compares its hash."""
+    return name.endswith(CHECKED_BY_CLIENTS) or name.startswith(BLOBS)
 
 
 def check_way(depot):
@@ -194,6 +233,122 @@ def sha256(path):
         for block in iter(lambda: stream.read(1 << 20), b""):
             digest.update(block)
     return digest.hexdigest()
+
+
+# --- its signature ---------------------------------------------------------------------------
+
+
+def key_blocks(text):
+    """The armored public keys in a text."""
+    found = re.findall(f"{BEGIN}\n.*?{END}", text.replace("\r", ""), flags=re.DOTALL)
+    return [block + "\n" for block in found]
+
+
+def dearmored(block):
+    """The packets of an armored key: after an empty line base64, then a line of checksum."""
+    lines = [line.strip() for line in block.partition("\n\n")[2].splitlines()[:-1]]
+    data = base64.b64decode("".join(line for line in lines if line[:1] != "="), validate=True)
+    tag = data[0] & 0x3F if data[0] & 0x40 else (data[0] & 0x3C) >> 2
+    if tag != PUBLIC_KEY:
+        raise ValueError(f"packet {tag} instead of a public key")
+    return data
+
+
+def trusted_keys(given):
+    """Packets of the trusted keys, and the problems with them."""
+    if given:
+        named = [(f"trusted key {number}", text) for number, text in enumerate(given, start=1)]
+    else:
+        files = sorted(KEYS.glob("*.asc"))
+        named = [(str(file), file.read_text(encoding="utf-8", errors="replace")) for file in files]
+    packets, problems = [], []
+    for name, text in named:
+        try:
+            found = [dearmored(block) for block in key_blocks(text)]
+        except (ValueError, IndexError):
+            found = []
+        if not found:
+            mend = "put the signer's armored OpenPGP public key in its place"
+            problems.append(problem(f"{name} is no OpenPGP public key", mend))
+        packets += found
+    return packets, problems
+
+
+def ask_gpgv(file, keys, run):
+    """gpgv's status lines by their first word, and the last line that people read."""
+    with tempfile.TemporaryDirectory() as folder:
+        ring = Path(folder, "keys.gpg")
+        ring.write_bytes(b"".join(keys))
+        command = ["gpgv", "--homedir", folder, "--keyring", str(ring), "--status-fd", "1"]
+        command += ["--ignore-time-conflict", f"{file}{SIGNATURE}", str(file)]
+        _rc, out, err = run(command, environ_update={"LC_ALL": "C"})
+    lines = [line.split()[1:] for line in out.splitlines()]
+    said = err.strip().splitlines() or ["gpgv says nothing"]
+    return {line[0]: line[1:] for line in lines if line}, said[-1]
+
+
+def judge(status):
+    """State of a signature and when it was made, from gpgv's status (GnuPG's doc/DETAILS)."""
+    if "VALIDSIG" in status and not {"BADSIG", "REVKEYSIG", "EXPSIG"} & set(status):
+        signed = int(status["VALIDSIG"][2])
+        # An expired key's signature is good if it was made before.
+        expiry = int(status["KEYEXPIRED"][0]) if "EXPKEYSIG" in status else signed
+        return ("good" if signed <= expiry else "bad"), signed
+    return ("unknown" if "NO_PUBKEY" in status and "BADSIG" not in status else "bad"), 0
+
+
+def check_signature(file, keys, run):
+    """When a file was signed by one of the keys (0 if it was not), and the problems."""
+    if not Path(f"{file}{SIGNATURE}").is_file():
+        mend = "sign the bundle with `landbridge bundle sign`, or set landbridge_signature: ignored"
+        return 0, [problem(f"{file} is not signed: {file.name}{SIGNATURE} is missing", mend)]
+    status, said = ask_gpgv(file, keys, run)
+    state, signed = judge(status)
+    if state == "bad":
+        return 0, [problem(f"the signature of {file} is bad ({said})", CARRY_ANEW)]
+    if state == "unknown":
+        what = f"{file} is signed by key {status['NO_PUBKEY'][0]}, none of the {len(keys)} trusted"
+        mend = "put the signer's public key into landbridge_trusted_keys, if you trust it"
+        return 0, [problem(what, mend)]
+    return signed, []
+
+
+def check_signatures(depot, params, run):
+    """Problems with the signatures of the manifest and of the RPMs' metadata, and its age."""
+    if params["signature"] == "ignored":
+        return []
+    if not shutil.which("gpgv"):
+        what = "gpgv, which checks the bundle's signature, is missing"
+        return [problem(what, "install the node's package gnupg2")]
+    keys, problems = trusted_keys(params["keys"])
+    signed, found = check_signature(depot / "manifest.json", keys, run)
+    problems += found
+    if not signed:
+        return problems
+    for repomd in sorted(depot.glob("rpm/*/repodata/repomd.xml")):
+        problems += check_signature(repomd, keys, run)[1]
+    return problems if params["allow_downgrade"] else problems + check_order(signed)
+
+
+def check_order(signed):
+    """A bundle that was signed before the last one."""
+    try:
+        last = json.loads(RECORD.read_text(encoding="utf-8"))
+        name, when = last["release"], int(last["signed"])
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return [problem(f"{RECORD} cannot be read: {error}", "remove it")]
+    if signed >= when:
+        return []
+    what = f"the bundle was signed {day(signed)}, before {name}, which this node has had"
+    mend = "carry a newer bundle, or set landbridge_allow_downgrade: true"
+    return [problem(f"{what} ({day(when)})", mend)]
+
+
+def day(seconds):
+    """A time as people read it."""
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds))
 
 
 # --- the platform ----------------------------------------------------------------------------
@@ -388,7 +543,8 @@ def examine(params, run):
     depot = Path(params["depot"])
     content, manifest, problems = read_bundle(depot)
     if manifest is not None:
-        problems += check_way(depot) + check_files(depot, manifest, params["hash"])
+        problems += check_way(depot) + check_signatures(depot, params, run)
+        problems += check_files(depot, manifest, params["hash"])
     target, wrong_target = check_target(content)
     problems += wrong_target + check_system(params["memory_min_mib"])
     if content is not None and target in content["targets"]:
@@ -416,6 +572,9 @@ def main():
         argument_spec={
             "depot": {"type": "path", "required": True},
             "hash": {"type": "bool", "default": False},
+            "signature": {"choices": ["required", "ignored"], "default": "required"},
+            "keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
+            "allow_downgrade": {"type": "bool", "default": False},
             "memory_min_mib": {"type": "int", "default": 0},
             "disk_reserve_percent": {"type": "int", "default": 20},
             "ports": {"type": "list", "elements": "dict", "default": [], "options": port},

@@ -4,14 +4,20 @@ import hashlib
 import json
 import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
+from tests.unit import openpgp
+from tests.unit.openpgp import DAY, EARLY
 from tests.unit.roles.modules import Runner, load
 
 LOCK = b"@EXPLICIT\n"
+RPM = "rpm/el9-x86_64/Packages/podman-5.4.0-1.el9.x86_64.rpm"
+REPOMD = "rpm/el9-x86_64/repodata/repomd.xml"
+SIGNED = EARLY + 100 * DAY  # while the key that lives a year did
 
 
 class Node(NamedTuple):
@@ -20,12 +26,24 @@ class Node(NamedTuple):
     depot: Path
     root: Path
     run: Runner
+    keys: openpgp.Keys
 
     def content(self, **changes: Any) -> None:
-        """Change content.json and write the manifest anew."""
+        """Change content.json and describe the bundle anew."""
         path = self.depot / "content.json"
         path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+        self.sign("release")
+
+    def sign(self, owner: str, at: int = SIGNED) -> None:
+        """Write the manifest and sign it and the RPMs' metadata."""
         write_manifest(self.depot)
+        for name in ("manifest.json", REPOMD):
+            self.keys.sign(owner, self.depot / name, at)
+
+    def record(self, signed: int) -> None:
+        """Have the node know of an earlier bundle."""
+        text = json.dumps({"release": "earlier", "signed": signed})
+        (self.root / "release.json").write_text(text)
 
     def problems(self, **arguments: Any) -> list[str]:
         """Problems of a failing run."""
@@ -42,7 +60,7 @@ def write_manifest(depot: Path) -> None:
             "size": path.stat().st_size,
         }
         for path in depot.rglob("*")
-        if path.is_file() and path.name != "manifest.json"
+        if path.is_file() and path.name != "manifest.json" and path.suffix != ".asc"
     }
     (depot / "manifest.json").write_text(json.dumps({"files": files}))
 
@@ -67,21 +85,33 @@ def write_bundle(depot: Path) -> None:
     }
     (depot / "conda/envs").mkdir(parents=True)
     (depot / "conda/envs/ds.txt").write_bytes(LOCK)
-    packages = depot / "rpm/el9-x86_64/Packages"
-    packages.mkdir(parents=True)
-    (packages / "podman-5.4.0-1.el9.x86_64.rpm").write_bytes(b"rpm")
+    for name in (RPM, REPOMD, "conda/noarch/lib-1.conda", "images/blobs/sha256/0", "x/tool-1.whl"):
+        (depot / name).parent.mkdir(parents=True, exist_ok=True)
+        (depot / name).write_bytes(b"content")
     (depot / "content.json").write_text(json.dumps(content))
-    write_manifest(depot)
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[openpgp.Keys]:
+    with openpgp.keys(tmp_path_factory.mktemp("k") / "h") as made:
+        made.make("release")
+        made.make("short", lives="1y")
+        made.make("stranger")
+        yield made
 
 
 @pytest.fixture
 def node(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    keys: openpgp.Keys,
 ) -> Node:
     depot, root = tmp_path / "depot", tmp_path / "node"
-    for folder in (depot, root / "proc/1"):
+    for folder in (depot, root / "proc/1", root / "keys"):
         folder.mkdir(parents=True)
     write_bundle(depot)
+    (root / "keys/release.asc").write_text(keys.public("release"))
     (root / "os-release").write_text('ID="rocky"\nID_LIKE="rhel fedora"\nVERSION_ID="9.4"\n')
     (root / "proc/1/comm").write_text("systemd\n")
     (root / "proc/meminfo").write_text("MemTotal:        4096000 kB\n")
@@ -89,13 +119,17 @@ def node(
     module = load("preflight", "landbridge_preflight")
     monkeypatch.setattr(module, "OS_RELEASE", root / "os-release")
     monkeypatch.setattr(module, "PROC", root / "proc")
+    monkeypatch.setattr(module, "KEYS", root / "keys")
+    monkeypatch.setattr(module, "RECORD", root / "release.json")
     monkeypatch.setattr(module, "OPT", root / "opt")
     monkeypatch.setattr(module, "CONTAINERS", root / "containers")
     monkeypatch.setattr(module.os, "geteuid", lambda: 0)
     monkeypatch.setattr(module.platform, "machine", lambda: "x86_64")
     # pytest's folders are closed to other users; check_way has a test of its own.
     monkeypatch.setattr(module, "check_way", lambda _depot: [])
-    return Node(depot, root, Runner(module, capsys))
+    made = Node(depot, root, Runner(module, capsys), keys)
+    made.sign("release")
+    return made
 
 
 def test_a_good_node_gets_the_content_as_facts(node: Node) -> None:
@@ -142,6 +176,83 @@ def test_a_manifest_without_files(node: Node) -> None:
     assert node.problems() == ["manifest.json lists no files"]
 
 
+# --- signatures ------------------------------------------------------------------------------
+
+
+def test_an_unsigned_bundle(node: Node) -> None:
+    (node.depot / "manifest.json.asc").unlink()
+    (what,) = node.problems()
+    assert "manifest.json is not signed: manifest.json.asc is missing" in what
+    assert "failed" not in node.run(depot=str(node.depot), signature="ignored")
+
+
+def test_a_tampered_manifest(node: Node) -> None:
+    file = node.depot / "manifest.json"
+    file.write_bytes(file.read_bytes() + b" ")
+    (what,) = node.problems()
+    assert 'manifest.json is bad (gpgv: BAD signature from "release")' in what
+
+
+def test_a_damaged_signature(node: Node) -> None:
+    (node.depot / "manifest.json.asc").write_text("no signature\n")
+    (what,) = node.problems()
+    assert "manifest.json is bad (" in what
+
+
+def test_an_unknown_key(node: Node) -> None:
+    node.sign("stranger")
+    answer = node.run(depot=str(node.depot))
+    assert "none of the 1 trusted" in answer["msg"]
+    assert "landbridge_trusted_keys" in answer["msg"]
+    stranger = node.keys.public("stranger")
+    assert "failed" not in node.run(depot=str(node.depot), keys=[stranger.replace("\n", "\r\n")])
+
+
+def test_given_keys_are_the_only_ones(node: Node) -> None:
+    (what,) = node.problems(keys=[node.keys.public("stranger"), node.keys.public("short")])
+    assert "none of the 2 trusted" in what
+
+
+def test_a_key_that_is_none(node: Node) -> None:
+    found = node.problems(keys=["no key"])
+    assert found[0] == "trusted key 1 is no OpenPGP public key"
+    (node.root / "keys/release.asc").write_text("no key")
+    assert node.problems()[0] == f"{node.root}/keys/release.asc is no OpenPGP public key"
+
+
+def test_what_a_key_signed_before_it_expired_is_good(node: Node) -> None:
+    node.sign("short")
+    answer = node.run(depot=str(node.depot), keys=[node.keys.public("short")])
+    assert "failed" not in answer
+
+
+def test_rpm_metadata_signed_by_another_key(node: Node) -> None:
+    node.keys.sign("stranger", node.depot / REPOMD, SIGNED)
+    (what,) = node.problems()
+    assert f"{REPOMD} is signed by key" in what
+
+
+def test_gpgv_is_missing(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node.run.module.shutil, "which", lambda _name: None)
+    assert node.problems() == ["gpgv, which checks the bundle's signature, is missing"]
+
+
+def test_an_older_release(node: Node) -> None:
+    node.record(SIGNED)
+    assert "failed" not in node.run(depot=str(node.depot))
+    node.record(SIGNED + 1)
+    (what,) = node.problems()
+    assert what.startswith("the bundle was signed 2020-04-10 00:00:00 UTC, before earlier")
+    for allowed in ({"allow_downgrade": True}, {"signature": "ignored"}):
+        assert "failed" not in node.run(depot=str(node.depot), **allowed)
+
+
+def test_a_broken_record(node: Node) -> None:
+    (node.root / "release.json").write_text("{}")
+    (what,) = node.problems()
+    assert "release.json cannot be read" in what
+
+
 def test_wrong_major_names_both_sides(node: Node) -> None:
     (node.root / "os-release").write_text('ID="centos"\nVERSION_ID="10"\n')
     assert node.problems() == ["this node is el10-x86_64, the bundle is for el9-x86_64"]
@@ -157,18 +268,29 @@ def test_truncated_file(node: Node) -> None:
     assert node.problems() == ["1 file(s) of the bundle are of another size: conda/envs/ds.txt"]
 
 
-def test_an_altered_file_shows_with_hash_only(node: Node) -> None:
-    (node.depot / "conda/envs/ds.txt").write_bytes(LOCK.upper().replace(b"@", b"#"))
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [("conda/envs/ds.txt", b"EXPLICIT"), (REPOMD, b"content"), ("content.json", b"jsonlite")],
+)
+def test_what_no_client_checks_is_always_read(node: Node, name: str, word: bytes) -> None:
+    file = node.depot / name
+    file.write_bytes(file.read_bytes().replace(word, word.swapcase()))
+    assert f"1 file(s) of the bundle are altered: {name}" in node.problems()
+
+
+@pytest.mark.parametrize(
+    "name", [RPM, "conda/noarch/lib-1.conda", "images/blobs/sha256/0", "x/tool-1.whl"]
+)
+def test_what_its_client_checks_is_read_with_hash_only(node: Node, name: str) -> None:
+    (node.depot / name).write_bytes(b"CONTENT")
     assert "failed" not in node.run(depot=str(node.depot))
-    assert node.problems(hash=True) == [
-        "1 file(s) of the bundle are altered: conda/envs/ds.txt",
-    ]
+    assert node.problems(hash=True) == [f"1 file(s) of the bundle are altered: {name}"]
 
 
 def test_many_missing_files_are_counted(node: Node) -> None:
     for number in range(8):
         (node.depot / f"f{number}").touch()
-    write_manifest(node.depot)
+    node.sign("release")
     for number in range(8):
         (node.depot / f"f{number}").unlink()
     assert node.problems() == [
