@@ -2,44 +2,72 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import json
 import os
-import ssl
-import tempfile
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
+from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from threading import Lock
-from urllib.parse import unquote, urlsplit
-
-import httpx
+from threading import Event, Lock
+from typing import NamedTuple, TypeVar
 
 from landbridge.access import Access
-from landbridge.errors import SourceError
+from landbridge.bundle.part import SEAL, Part, hold, seal
+from landbridge.bundle.transport import Answer, Interrupted, Missing, Transport
+from landbridge.errors import LandbridgeError, SourceError
 from landbridge.files import CHUNK, need_space, sha256_of, write_file
 from landbridge.lock import Artifact
 
+__all__ = ["BUILT", "SEAL", "WORKERS", "Alternatives", "Cache", "Tell"]
+
 WORKERS = 8
-TIMEOUT_SECONDS = 60.0
 BUILT = "built:"
-# Cached files carry this time. A file with another one was written to since (bundles hold
-# hard links to the cache), so its content is read again before it is trusted.
-SEAL = 315532800  # 1980-01-01, the oldest that zip files can name
+# Seconds between the tries at one file; one more try than pauses.
+PAUSES = (1.0, 2.0, 4.0)
+# However long a source asks to be left alone.
+LONGEST_PAUSE = 60.0
+_LOCK_PAUSE = 0.1
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_CHANGED = "the mirror is being changed or is damaged: sync it, then run this again"
 
-
-# Takes bytes that came since it was last called, and bytes that are wanted in all.
+# Takes bytes that came since it was last called, and bytes that are wanted in all; the first
+# number is negative when bytes turn out to be wrong.
 Tell = Callable[[int, int], None]
+# Further URLs of an artifact, for when its own has it no more.
+Alternatives = Callable[[Artifact], Sequence[str]]
+_Result = TypeVar("_Result")
+
+
+class _Promise(NamedTuple):
+    """What is known of a file before it comes; empty or None for what is not."""
+
+    sha256: str = ""
+    md5: str = ""
+    size: int | None = None
+
+    def broken_by(self, part: Part) -> str:
+        """How the file differs from the promise; empty if it does not."""
+        if self.size is not None and self.size != part.size:
+            return f"got {part.size} bytes, the index promises {self.size}"
+        if self.sha256 and self.sha256 != part.sha256:
+            return f"got sha256 {part.sha256}, the index promises {self.sha256}"
+        if self.md5 and self.md5 != (found := _md5_of(part.path)):
+            return f"got md5 {found}, the index promises {self.md5}"
+        return ""
 
 
 class Cache:
-    """A content-addressed folder of files.
+    """A content-addressed folder of files, used by several threads and processes.
 
     Args:
         root: the folder; made when it is missing.
         tell: is told of every piece while files are fetched; called by several threads.
         access: how the sources are reached.
+        pauses: seconds between the tries at one file.
     """
 
     def __init__(
@@ -47,21 +75,16 @@ class Cache:
         root: Path,
         tell: Tell = lambda _new, _total: None,
         access: Access | None = None,
+        pauses: Sequence[float] = PAUSES,
     ) -> None:
         self.root = root.absolute()
         self._access = access or Access()
+        self._transport = Transport(self._access)
         self._tell = tell
-        self._wanted = 0
+        self._pauses = pauses
         self._counting = Lock()
-        self._fetched = 0
-        # The operating system's certificates, not certifi's: a site's own CA is among them.
-        self._client = httpx.Client(
-            verify=ssl.create_default_context(),
-            timeout=TIMEOUT_SECONDS,
-            follow_redirects=True,
-            # A .tar.gz must come as it is stored, not unpacked or packed once more on the way.
-            headers={"Accept-Encoding": "identity"},
-        )
+        self._fetched = self._told = self._wanted = 0
+        self._stop = Event()
 
     @property
     def access(self) -> Access:
@@ -93,13 +116,13 @@ class Cache:
         path = self.path(sha256)
         try:
             state = path.stat()
+            if state.st_mtime == SEAL and size in (None, state.st_size):
+                return True
+            if sha256_of(path) == sha256:
+                seal(path)
+                return size in (None, state.st_size)
         except FileNotFoundError:
             return False
-        if state.st_mtime == SEAL and size in (None, state.st_size):
-            return True
-        if sha256_of(path) == sha256:
-            os.utime(path, (SEAL, SEAL))
-            return size in (None, state.st_size)
         path.unlink(missing_ok=True)
         return False
 
@@ -110,23 +133,35 @@ class Cache:
             here = list(pool.map(lambda artifact: self.has(artifact.sha256, artifact.size), wanted))
         return [artifact for artifact, hit in zip(wanted, here, strict=True) if not hit]
 
-    def fetch(self, artifacts: Iterable[Artifact]) -> None:
-        """Fetch what is not here yet, in parallel.
+    def fetch(
+        self, artifacts: Iterable[Artifact], alternatives: Alternatives = lambda _artifact: ()
+    ) -> None:
+        """Fetch what is not here yet, in parallel; what an earlier run began is continued.
+
+        Args:
+            artifacts: what is wanted.
+            alternatives: URLs to try when an artifact's own URL has it no more (404).
 
         Raises:
             SourceError: a file is missing at its source, or is not what the lock promises.
-            LandbridgeError: not enough space; nothing is fetched then.
+            LandbridgeError: not enough space; what came until then stays for the next run.
         """
         missing = self.missing(artifacts)
-        with ThreadPoolExecutor(WORKERS) as pool:
-            total = sum(artifact.size for artifact in missing)
-            need_space(self.root, total, f"fetching {len(missing)} files")
-            self._wanted = self._fetched + total
+        total = sum(artifact.size for artifact in missing)
+        begun = sum(_size_of(self._part_path(artifact.sha256)) for artifact in missing)
+        need_space(self.root, total - begun, f"fetching {len(missing)} files")
+        self._wanted = self._told + total
+        with self._faults_named(), ThreadPoolExecutor(WORKERS) as pool:
+            tasks = [pool.submit(self._fetch_one, a, alternatives) for a in missing]
             try:
-                list(pool.map(self._fetch_one, missing))
+                for task in wait_for(tasks, return_when=FIRST_EXCEPTION).done:
+                    task.result()
             except BaseException:
+                self._stop.set()
                 pool.shutdown(cancel_futures=True)
                 raise
+            finally:
+                self._stop.clear()
 
     def learn(self, url: str, md5: str | None = None, sha256: str | None = None) -> Path:
         """Fetch a file of which an index does not tell all; a known hash saves the next fetch.
@@ -137,22 +172,37 @@ class Cache:
         Raises:
             SourceError: it cannot be fetched, or is not what the hashes promise.
         """
-        memory = self.root / "md5" / md5[:2] / md5 if md5 else None
-        known = sha256 or (memory.read_text() if memory and memory.exists() else "")
-        if known and self.has(known):
-            return self.path(known)
-        temporary, found = self._download(url)
-        for promised, got in ((sha256, found), (md5, _md5_of(temporary) if md5 else None)):
-            if promised and promised != got:
-                temporary.unlink()
-                raise SourceError(f"{url}: got hash {got}, the index promises {promised}", _CHANGED)
-        if memory:
-            write_file(memory, found)
-        return self._keep(temporary, found)
+        known = sha256 or (self.recall("md5", md5) if md5 else "") or ""
+        with self._faults_named():
+            if known and self.has(known):
+                return self.path(known)
+            with self._part(known or md5 or _key(url)) as part:
+                if known and self.has(known):
+                    return self.path(known)
+                self._bring(url, part, _Promise(sha256 or "", md5 or ""))
+                if md5:
+                    self.remember("md5", md5, part.sha256)
+                return self._keep(part)
 
     def metadata(self, url: str) -> Path:
-        """Fetch an index file that changes under its URL."""
-        return self.learn(url)
+        """Fetch an index file that changes under its URL; unchanged, it does not travel again.
+
+        Raises:
+            SourceError: it cannot be fetched; there is no falling back on what is here.
+        """
+        key = _key(url)
+        kept: dict[str, str] = json.loads(self.recall("conditional", key) or "{}")
+        if not kept or not self.has(kept["sha256"]):
+            kept = {}
+        conditions = {"If-None-Match": kept.get("etag"), "If-Modified-Since": kept.get("modified")}
+        with self._faults_named(), self._part(key) as part:
+            headers = {name: value for name, value in conditions.items() if value}
+            answer = self._download(url, part, _Promise(), headers)
+            if answer.status == 304:
+                return self.path(kept["sha256"])
+            told = {"etag": answer.etag, "modified": answer.modified, "sha256": part.sha256}
+            self.remember("conditional", key, json.dumps(told))
+            return self._keep(part)
 
     def head(self, url: str) -> tuple[int, str]:
         """What a source tells of a file without sending it.
@@ -163,19 +213,15 @@ class Cache:
         Raises:
             SourceError: the file is missing there, or its size is not told.
         """
-        try:
-            if url.startswith("file:"):
-                state = Path(unquote(urlsplit(url).path)).stat()
-                return state.st_size, datetime.fromtimestamp(state.st_mtime, UTC).date().isoformat()
-            response = self._client.head(url)
-            response.raise_for_status()
-        except httpx.HTTPStatusError as error:
-            raise SourceError(f"{url}: HTTP {error.response.status_code}", _UNREACHABLE) from error
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            raise SourceError(f"{url}: {error or type(error).__name__}", _UNREACHABLE) from error
-        modified = response.headers.get("Last-Modified")
-        day = parsedate_to_datetime(modified).date().isoformat() if modified else ""
-        return int(response.headers["Content-Length"]), day
+
+        def ask() -> Answer:
+            with self._transport.ask(url, method="HEAD") as told:
+                return told
+
+        answer = self._patiently(ask)
+        if answer.total is None:
+            raise SourceError(f"{url}: the source does not tell the file's size")
+        return answer.total, _day(answer.modified)
 
     def recall(self, kind: str, key: str) -> str | None:
         """What was remembered, or None."""
@@ -186,74 +232,174 @@ class Cache:
 
     def remember(self, kind: str, key: str, value: str) -> None:
         """Keep a small fact; forgetting it costs time and nothing else."""
-        write_file(self._memory(kind, key), value)
+        with self._faults_named():
+            write_file(self._memory(kind, key), value)
+
+    def store(self, file: Path) -> Path:
+        """Move a file that was made here into the cache."""
+        with self._faults_named():
+            place = self.path(sha256_of(file))
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with file.open("rb") as opened:
+                os.fsync(opened.fileno())
+            seal(file)
+            return file.replace(place)
 
     def _memory(self, kind: str, key: str) -> Path:
         return self.root / kind / key[:2] / key
 
-    def store(self, file: Path) -> Path:
-        """Move a file that was made here into the cache."""
-        return self._keep(file, sha256_of(file))
+    def _part_path(self, key: str) -> Path:
+        return self.root / "incoming" / f"{key}.part"
 
-    def _fetch_one(self, artifact: Artifact) -> None:
+    @contextmanager
+    def _part(self, key: str) -> Iterator[Part]:
+        self.folder("incoming")
+        with hold(self._part_path(key), lambda: self._pause(_LOCK_PAUSE)) as part:
+            self._count(part.size)
+            yield part
+
+    def _keep(self, part: Part) -> Path:
+        place = self.path(part.sha256)
+        part.move(place)
+        return place
+
+    def _fetch_one(self, artifact: Artifact, alternatives: Alternatives) -> None:
         if artifact.url.startswith(BUILT):
             raise SourceError(f"{artifact.path}: was made here, but is gone from {self.root}")
-        temporary, sha256 = self._download(artifact.url)
-        size = temporary.stat().st_size
-        if (sha256, size) == (artifact.sha256, artifact.size):
-            self._keep(temporary, sha256)
-            return
-        temporary.unlink()
-        got = f"sha256 {sha256}" if size == artifact.size else f"{size} bytes"
-        promised = artifact.sha256 if size == artifact.size else artifact.size
-        raise SourceError(f"{artifact.url}: got {got}, the index promises {promised}", _CHANGED)
-
-    def _download(self, url: str) -> tuple[Path, str]:
-        """Stream to a temporary file beside its final place; return it with its sha256."""
-        incoming = self.folder("incoming")
-        digest = hashlib.sha256()
-        handle, name = tempfile.mkstemp(dir=incoming)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                for chunk in self._chunks(url):
-                    digest.update(chunk)
-                    file.write(chunk)
-                    self._tell(len(chunk), self._wanted)
-                file.flush()
-                os.fsync(file.fileno())
-        except BaseException:
-            Path(name).unlink()
-            raise
-        with self._counting:
-            self._fetched += Path(name).stat().st_size
-        return Path(name), digest.hexdigest()
-
-    def _chunks(self, url: str) -> Iterable[bytes]:
-        try:
-            if url.startswith("file:"):
-                with Path(unquote(urlsplit(url).path)).open("rb") as file:
-                    while chunk := file.read(CHUNK):
-                        yield chunk
+        with self._part(artifact.sha256) as part:
+            if self.has(artifact.sha256, artifact.size):
+                # Another build on this cache was faster.
+                self._count(artifact.size - part.size)
+                part.clear()
                 return
-            with self._client.stream("GET", url) as response:
-                response.raise_for_status()
-                yield from response.iter_raw(CHUNK)
-        except httpx.HTTPStatusError as error:
-            raise SourceError(f"{url}: HTTP {error.response.status_code}", _UNREACHABLE) from error
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            raise SourceError(f"{url}: {error or type(error).__name__}", _UNREACHABLE) from error
+            promise = _Promise(artifact.sha256, size=artifact.size)
+            try:
+                self._bring(artifact.url, part, promise)
+            except Missing:
+                if not any(self._bring_if_there(u, part, promise) for u in alternatives(artifact)):
+                    raise
+            self._keep(part)
 
-    def _keep(self, temporary: Path, sha256: str) -> Path:
-        path = self.path(sha256)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.chmod(0o644)
-        os.utime(temporary, (SEAL, SEAL))
-        temporary.replace(path)
-        return path
+    def _bring_if_there(self, url: str, part: Part, promise: _Promise) -> bool:
+        try:
+            self._bring(url, part, promise)
+        except Missing:
+            return False
+        return True
+
+    def _bring(self, url: str, part: Part, promise: _Promise) -> None:
+        """Fetch the file; what breaks the promise is fetched from its start, once."""
+        for _ in range(2):
+            if not part.size or part.size != promise.size:
+                self._download(url, part, promise)
+            broken = promise.broken_by(part)
+            if not broken:
+                return
+            self._discard(part)
+        raise SourceError(f"{url}: {broken}", _CHANGED)
+
+    def _download(
+        self, url: str, part: Part, promise: _Promise, conditions: Mapping[str, str] | None = None
+    ) -> Answer:
+        """Fetch what `part` lacks, however often the source breaks off; return its last answer."""
+        return self._patiently(
+            lambda: self._continue(url, part, promise, conditions or {}), lambda: part.size
+        )
+
+    def _continue(
+        self, url: str, part: Part, promise: _Promise, conditions: Mapping[str, str]
+    ) -> Answer:
+        checked = bool(promise.sha256 or promise.md5)
+        headers = {"Range": f"bytes={part.size}-"} if part.size else conditions
+        with self._transport.ask(url, headers) as answer:
+            if answer.status == 304:
+                return answer
+            fits = answer.start == part.size and (checked or part.is_of(answer.version))
+            if answer.status == 200:
+                self._discard(part, answer.version)
+            if answer.status == 200 or (answer.status == 206 and fits):
+                self._read(url, answer, part, promise.size)
+                return answer
+        if not part.size:
+            raise SourceError(f"{url}: HTTP {answer.status} to a request for the whole file")
+        # The rest is of another version, or of another place: from the start, then.
+        self._discard(part)
+        return self._continue(url, part, promise, conditions)
+
+    def _read(self, url: str, answer: Answer, part: Part, size: int | None) -> None:
+        for chunk in answer.chunks:
+            part.append(chunk)
+            self._count(len(chunk), fetched=True)
+            self._pause(0)
+            if size is not None and part.size > size:
+                return
+        whole = size if answer.total is None else answer.total
+        if whole is not None and part.size < whole:
+            raise Interrupted(f"{url}: ended after {part.size} of {whole} bytes")
+
+    def _discard(self, part: Part, version: str = "") -> None:
+        self._count(-part.size)
+        part.clear(version)
+
+    def _patiently(
+        self, act: Callable[[], _Result], came: Callable[[], int] = lambda: 0
+    ) -> _Result:
+        """Try until it works, or fails in a way that will not pass, or too often in a row.
+
+        A try that brought a good piece of the file starts the count anew: see `came`.
+        """
+        failures = 0
+        while True:
+            before = came()
+            try:
+                return act()
+            except Interrupted as fault:
+                failures = 1 if came() - before >= CHUNK else failures + 1
+                if failures > len(self._pauses):
+                    raise
+                self._pause(max(self._pauses[failures - 1], min(fault.wait, LONGEST_PAUSE)))
+
+    def _pause(self, seconds: float) -> None:
+        """Wait, but not when another file's fault has ended the run."""
+        if self._stop.wait(seconds):
+            raise SourceError("stopped, for another file cannot be had")
+
+    def _count(self, new: int, *, fetched: bool = False) -> None:
+        with self._counting:
+            self._told += new
+            self._fetched += new if fetched else 0
+        self._tell(new, self._wanted)
+
+    @contextmanager
+    def _faults_named(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise LandbridgeError(f"{self.root}: {error}") from error
+            lacking = max(self._wanted - self._told, 0)
+            raise LandbridgeError(
+                f"{self.root}: the disk is full; {lacking} more bytes are wanted",
+                "free some space, then run this again: it goes on where it stopped",
+            ) from error
 
 
-_UNREACHABLE = "check the URL in the sources file and the mirror behind it, then build again"
-_CHANGED = "the mirror is being changed or is damaged: sync it, then build again"
+def _key(url: str) -> str:
+    return hashlib.sha256(url.encode()).hexdigest()
+
+
+def _size_of(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _day(modified: str) -> str:
+    try:
+        return parsedate_to_datetime(modified).date().isoformat() if modified else ""
+    except ValueError:
+        return ""
 
 
 def _md5_of(path: Path) -> str:
