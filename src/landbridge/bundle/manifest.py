@@ -1,20 +1,28 @@
-"""`manifest.json`: sha256 and size of every other file of a bundle."""
+"""`manifest.json`: sha256 and size of every other file of a bundle but the signatures."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import NamedTuple
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
 
 from landbridge.errors import BundleError
 from landbridge.files import sha256_of, write_file
 
 NAME = "manifest.json"
+CONTENT = "content.json"
 FORMAT = 1
 WORKERS = 4
+
+_SIGNATURE = re.compile(r"manifest\.json\.asc|rpm/[^/]+/repodata/repomd\.xml\.asc")
+# The release names a folder of a depot.
+_RELEASE = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}-[0-9a-f]{12}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class Entry(NamedTuple):
@@ -24,10 +32,22 @@ class Entry(NamedTuple):
     size: int
 
 
+def is_signature(path: str) -> bool:
+    """Whether a path of a bundle is the place of a signature, which no manifest lists."""
+    return _SIGNATURE.fullmatch(path) is not None
+
+
 def files_of(root: Path) -> list[str]:
-    """Paths of all files of a bundle but the manifest, relative, sorted."""
-    files = (path for path in root.rglob("*") if path.is_symlink() or not path.is_dir())
-    return sorted({path.relative_to(root).as_posix() for path in files} - {NAME})
+    """Paths of all files of a bundle but the manifest and the signatures, relative, sorted."""
+    return sorted(path for path in all_files(root) if path != NAME and not is_signature(path))
+
+
+def all_files(root: Path) -> Iterator[str]:
+    """Paths of whatever is no folder, relative, in no order; links are not followed."""
+    start = len(os.fspath(root)) + 1
+    for folder, subfolders, files in os.walk(root):
+        links = [name for name in subfolders if Path(folder, name).is_symlink()]
+        yield from (f"{folder}/{name}"[start:] for name in [*files, *links])
 
 
 def describe(root: Path, paths: Iterable[str], known: Mapping[str, str]) -> dict[str, Entry]:
@@ -54,11 +74,15 @@ def content_hash(entries: Mapping[str, Entry]) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()[:12]
 
 
+def release_of(stack: str, entries: Mapping[str, Entry]) -> str:
+    """The release of a stack's bundle with these files; `content.json` names it, so is left out."""
+    named = {path: entry for path, entry in entries.items() if path != CONTENT}
+    return f"{stack}-{content_hash(named)}"
+
+
 def write_manifest(root: Path, release: str, entries: Mapping[str, Entry]) -> None:
     """Write the manifest of a bundle."""
-    files = {path: entries[path]._asdict() for path in sorted(entries)}
-    data = {"format": FORMAT, "release": release, "files": files}
-    write_file(root / NAME, json.dumps(data, indent=1) + "\n")
+    write_file(root / NAME, _text(release, entries))
 
 
 def read_manifest(root: Path) -> tuple[str, dict[str, Entry]]:
@@ -71,12 +95,65 @@ def read_manifest(root: Path) -> tuple[str, dict[str, Entry]]:
     if not path.is_file():
         raise BundleError(f"{root}: no bundle here ({NAME} is missing)", "give a bundle's folder")
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        if data["format"] != FORMAT:
+        return parse(path.read_bytes(), path)
+    except OSError as error:
+        raise _damaged(path, error.strerror or "cannot be read") from error
+
+
+def parse(data: bytes, place: Path) -> tuple[str, dict[str, Entry]]:
+    """Read the bytes of a manifest; they must be exactly those that `write_manifest` writes.
+
+    Args:
+        data: the whole file.
+        place: the file's name, for messages.
+
+    Raises:
+        BundleError: the bytes are no such manifest, or name a path outside the bundle.
+    """
+    try:
+        fields = json.loads(data)
+        if fields["format"] != FORMAT:
             raise BundleError(
-                f"{path}: format {data['format']!r} is not known", "update landbridge"
+                f"{place}: format {fields['format']!r} is not known", "update landbridge"
             )
-        files = {name: Entry(e["sha256"], e["size"]) for name, e in data["files"].items()}
-        return str(data["release"]), files
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BundleError(f"{path}: damaged: {error!r}", "carry the bundle over again") from error
+        release = fields["release"]
+        entries = {name: Entry(e["sha256"], e["size"]) for name, e in fields["files"].items()}
+        fault = _fault(release, entries)
+        # Repeated or unknown keys, another order, other spacing.
+        if not fault and _text(release, entries).encode() != data:
+            fault = "not as landbridge writes it"
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise _damaged(place, repr(error)) from error
+    if fault:
+        raise _damaged(place, fault)
+    return release, entries
+
+
+def _text(release: str, entries: Mapping[str, Entry]) -> str:
+    files = {path: entries[path]._asdict() for path in sorted(entries)}
+    data = {"format": FORMAT, "release": release, "files": files}
+    return json.dumps(data, indent=1) + "\n"
+
+
+def _fault(release: Any, entries: Mapping[str, Any]) -> str:
+    """The first thing that no manifest may say, empty for none."""
+    if not isinstance(release, str) or not _RELEASE.fullmatch(release):
+        return f"release {release!r}"
+    for path, (sha256, size) in entries.items():
+        if not _is_inside(path) or path == NAME or is_signature(path):
+            return f"path {path!r}"
+        if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
+            return f"{path}: sha256 {sha256!r}"
+        if type(size) is not int or size < 0:
+            return f"{path}: size {size!r}"
+    return ""
+
+
+def _is_inside(path: str) -> bool:
+    """Whether a path is relative, plain, of printable characters, and stays where it starts."""
+    parts = PurePosixPath(path).parts
+    return path == "/".join(parts) and path != "" and ".." not in parts and path.isprintable()
+
+
+def _damaged(place: Path, what: str) -> BundleError:
+    return BundleError(f"{place}: damaged: {what}", "carry the bundle over again")
