@@ -132,6 +132,8 @@ RECORD = Path("/var/lib/landbridge/release.json")
 SIGNATURE = ".asc"
 BEGIN, END = "-----BEGIN PGP PUBLIC KEY BLOCK-----", "-----END PGP PUBLIC KEY BLOCK-----"
 PUBLIC_KEY = 6  # tag of an OpenPGP packet (RFC 9580, 5)
+OF_BYTES = "00"  # signature of bytes as they are; a text's would overlook changed line ends
+ENGLISH = {"LC_ALL": "C"}
 # What dnf, conda, pip and podman compare with a hash that is in a file which is read here.
 CHECKED_BY_CLIENTS = (".rpm", ".conda", ".tar.bz2", ".whl")
 BLOBS = "images/blobs/"
@@ -275,26 +277,34 @@ def trusted_keys(given):
 
 
 def ask_gpgv(file, keys, run):
-    """gpgv's status lines by their first word, and the last line that people read."""
+    """What gpgv tells of each signature, its words by the first, and the last line for people."""
     with tempfile.TemporaryDirectory() as folder:
         ring = Path(folder, "keys.gpg")
         ring.write_bytes(b"".join(keys))
         command = ["gpgv", "--homedir", folder, "--keyring", str(ring), "--status-fd", "1"]
-        command += ["--ignore-time-conflict", f"{file}{SIGNATURE}", str(file)]
-        _rc, out, err = run(command, environ_update={"LC_ALL": "C"})
-    lines = [line.split()[1:] for line in out.splitlines()]
+        command += ["--ignore-time-conflict", "--weak-digest", "SHA1"]
+        _rc, out, err = run([*command, f"{file}{SIGNATURE}", str(file)], environ_update=ENGLISH)
+    signatures = []
+    for line in out.splitlines():
+        _mark, word, *fields = line.split()
+        if word == "NEWSIG":
+            signatures.append({})
+        elif signatures:
+            signatures[-1][word] = fields
     said = err.strip().splitlines() or ["gpgv says nothing"]
-    return {line[0]: line[1:] for line in lines if line}, said[-1]
+    return signatures, said[-1]
 
 
-def judge(status):
-    """State of a signature and when it was made, from gpgv's status (GnuPG's doc/DETAILS)."""
-    if "VALIDSIG" in status and not {"BADSIG", "REVKEYSIG", "EXPSIG"} & set(status):
-        signed = int(status["VALIDSIG"][2])
-        # An expired key's signature is good if it was made before.
-        expiry = int(status["KEYEXPIRED"][0]) if "EXPKEYSIG" in status else signed
-        return ("good" if signed <= expiry else "bad"), signed
-    return ("unknown" if "NO_PUBKEY" in status and "BADSIG" not in status else "bad"), 0
+def judge(told):
+    """State and time of one signature, from gpgv's status (GnuPG's doc/DETAILS)."""
+    valid = told.get("VALIDSIG")
+    if valid is None:
+        return ("unknown" if "NO_PUBKEY" in told else "bad"), 0
+    signed, kind = int(valid[2]), valid[8]
+    # An expired key's signature is good if it was made before.
+    lived = "EXPKEYSIG" in told and signed < int(told["KEYEXPIRED"][0])
+    good = kind == OF_BYTES and ("GOODSIG" in told or lived)
+    return ("good", signed) if good else ("bad", 0)
 
 
 def check_signature(file, keys, run):
@@ -302,15 +312,16 @@ def check_signature(file, keys, run):
     if not Path(f"{file}{SIGNATURE}").is_file():
         mend = "sign the bundle with `landbridge bundle sign`, or set landbridge_signature: ignored"
         return 0, [problem(f"{file} is not signed: {file.name}{SIGNATURE} is missing", mend)]
-    status, said = ask_gpgv(file, keys, run)
-    state, signed = judge(status)
-    if state == "bad":
+    signatures, said = ask_gpgv(file, keys, run)
+    verdicts = dict(map(judge, signatures))
+    if "good" in verdicts:
+        return verdicts["good"], []
+    if set(verdicts) != {"unknown"}:
         return 0, [problem(f"the signature of {file} is bad ({said})", CARRY_ANEW)]
-    if state == "unknown":
-        what = f"{file} is signed by key {status['NO_PUBKEY'][0]}, none of the {len(keys)} trusted"
-        mend = "put the signer's public key into landbridge_trusted_keys, if you trust it"
-        return 0, [problem(what, mend)]
-    return signed, []
+    signer = signatures[0]["NO_PUBKEY"][0]
+    what = f"{file} is signed by key {signer}, none of the {len(keys)} trusted"
+    mend = "put the signer's public key into landbridge_trusted_keys, if you trust it"
+    return 0, [problem(what, mend)]
 
 
 def check_signatures(depot, params, run):

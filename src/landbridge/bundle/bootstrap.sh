@@ -86,6 +86,7 @@ unsigned, downgrade = [word == "yes" for word in sys.argv[5:7]]
 problems = []
 BEGIN, END = "-----BEGIN PGP PUBLIC KEY BLOCK-----", "-----END PGP PUBLIC KEY BLOCK-----"
 PUBLIC_KEY = 6  # tag of an OpenPGP packet (RFC 9580, 5)
+OF_BYTES = "00"  # signature of bytes as they are; a text's would overlook changed line ends
 
 
 def read(name):
@@ -143,31 +144,40 @@ def all_keys(given):
 
 
 def ask_gpgv(keys):
-    """What gpgv tells of the manifest's signature, as its status lines and as people read it."""
+    """What gpgv tells of each signature, its words by the first, and the last line for people."""
     with tempfile.TemporaryDirectory() as folder:
         ring = Path(folder, "keys.gpg")
         ring.write_bytes(b"".join(keys))
         command = ["gpgv", "--homedir", folder, "--keyring", str(ring), "--status-fd", "1"]
-        command += ["--ignore-time-conflict", depot / "manifest.json.asc", depot / "manifest.json"]
+        command += ["--ignore-time-conflict", "--weak-digest", "SHA1"]
         done = subprocess.run(
-            [str(word) for word in command],
+            command + [str(depot / "manifest.json.asc"), str(depot / "manifest.json")],
             env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
-    lines = [line.split()[1:] for line in done.stdout.decode(errors="replace").splitlines()]
-    return {line[0]: line[1:] for line in lines if line}, done.stderr.decode(errors="replace")
+    signatures = []
+    for line in done.stdout.decode(errors="replace").splitlines():
+        _mark, word, *fields = line.split()
+        if word == "NEWSIG":
+            signatures.append({})
+        elif signatures:
+            signatures[-1][word] = fields
+    said = done.stderr.decode(errors="replace").strip().splitlines() or ["gpgv says nothing"]
+    return signatures, said[-1]
 
 
-def judge(status):
-    """State of a signature and when it was made, from gpgv's status (GnuPG's doc/DETAILS)."""
-    if "VALIDSIG" in status and not {"BADSIG", "REVKEYSIG", "EXPSIG"} & set(status):
-        signed = int(status["VALIDSIG"][2])
-        # An expired key's signature is good if it was made before.
-        expiry = int(status["KEYEXPIRED"][0]) if "EXPKEYSIG" in status else signed
-        return ("good" if signed <= expiry else "bad"), signed
-    return ("unknown" if "NO_PUBKEY" in status and "BADSIG" not in status else "bad"), 0
+def judge(told):
+    """State and time of one signature, from gpgv's status (GnuPG's doc/DETAILS)."""
+    valid = told.get("VALIDSIG")
+    if valid is None:
+        return ("unknown" if "NO_PUBKEY" in told else "bad"), 0
+    signed, kind = int(valid[2]), valid[8]
+    # An expired key's signature is good if it was made before.
+    lived = "EXPKEYSIG" in told and signed < int(told["KEYEXPIRED"][0])
+    good = kind == OF_BYTES and ("GOODSIG" in told or lived)
+    return ("good", signed) if good else ("bad", 0)
 
 
 def check_signature(given):
@@ -180,17 +190,16 @@ def check_signature(given):
         problems.append("gpgv, which checks the bundle's signature, is missing: install gnupg2")
         return 0
     keys = all_keys(given)
-    status, said = ask_gpgv(keys)
-    state, signed = judge(status)
-    if state == "bad":
-        reason = (said.strip() or "gpgv says nothing").splitlines()[-1]
-        what = "manifest.json.asc: the signature is bad (%s): carry the bundle over again"
-        problems.append(what % reason)
-    elif state == "unknown":
+    signatures, said = ask_gpgv(keys)
+    verdicts = dict(map(judge, signatures))
+    if set(verdicts) == {"unknown"}:
         what = "manifest.json.asc: signed by key %s, none of the %d trusted ones: name the signer's"
         what += " public key with --trust-key FILE, or say --allow-unsigned"
-        problems.append(what % (status["NO_PUBKEY"][0], len(keys)))
-    return signed if state == "good" else 0
+        problems.append(what % (signatures[0]["NO_PUBKEY"][0], len(keys)))
+    elif "good" not in verdicts:
+        what = "manifest.json.asc: the signature is bad (%s): carry the bundle over again"
+        problems.append(what % said)
+    return verdicts.get("good", 0)
 
 
 def recorded():
