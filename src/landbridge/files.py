@@ -83,8 +83,16 @@ def need_space(folder: Path, wanted: int, what: str) -> None:
 
 def free_space(folder: Path) -> int:
     """Bytes that are free where `folder` is or would be."""
-    existing = next(p for p in (folder, *folder.absolute().parents) if p.exists())
-    return shutil.disk_usage(existing).free
+    return shutil.disk_usage(_existing(folder)).free
+
+
+def same_filesystem(one: Path, two: Path) -> bool:
+    """Whether two paths are or would be on one filesystem, so that links between them can be."""
+    return _existing(one).stat().st_dev == _existing(two).stat().st_dev
+
+
+def _existing(path: Path) -> Path:
+    return next(p for p in (path, *path.absolute().parents) if p.exists())
 
 
 @contextmanager

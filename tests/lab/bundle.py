@@ -49,6 +49,8 @@ def checkout_files() -> list[Path]:
 def _make(directory: Path) -> None:
     command = [Path(sys.executable).with_name("landbridge"), "bundle", "build", STACK]
     command += ["--output", directory / "bundle", "--cache", paths.cache() / "downloads"]
+    # Not beside the stack: the upstreams' ports change, and the checkout stays as it is.
+    command += ["--lock", directory / "minimal.lock"]
     with upstreams.served() as sources:
         # Our own standard output is the bundle's directory and nothing else.
         done = subprocess.run(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -48,3 +49,21 @@ def test_a_file_that_is_no_lock_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "stack.lock").write_text(text)
     with pytest.raises(BundleError, match=r"stack\.lock: not a readable lock"):
         load_lock(tmp_path / "stack.lock")
+
+
+@pytest.mark.parametrize("path", ["../x", "/etc/x", "a/../../x", "", "a\0b"])
+def test_a_path_that_leads_out_of_the_bundle_is_refused(tmp_path: Path, path: str) -> None:
+    text = merge("s", [], [Part([wheel("a", "3.11", "x")], {}, {"m.xml": "m"})]).dump()
+    for inside in ("pypi/simple/a/a.whl", "m.xml"):
+        assert inside in text
+        (tmp_path / "stack.lock").write_text(text.replace(inside, json.dumps(path)))
+        with pytest.raises(BundleError, match="leads out of the bundle"):
+            load_lock(tmp_path / "stack.lock")
+
+
+def test_equal_values_are_written_out_and_not_referred_to() -> None:
+    """An alias (`*id001`) would make a line of a diff depend on another one."""
+    shared = ["a", "b"]
+    text = merge("s", [], [], {"one": shared, "two": shared}).dump()
+    assert "*id" not in text
+    assert text.count("- a\n") == 2

@@ -16,8 +16,8 @@ from landbridge.targets import PLATFORMS, lowest
 
 NAME = "content.json"
 # Not known before the node has unpacked or compiled them: what is usual, rounded up.
-_R_FACTOR = 6
-_IMAGE_FACTOR = 3
+R_FACTOR = 6
+IMAGE_FACTOR = 3
 _MEASURED = "unpacked"
 
 
@@ -90,8 +90,8 @@ def _installed_bytes(root: Path, lock: Lock, learner: Learner) -> dict[str, Any]
         "conda": _conda_bytes(root, lock, learner),
         "toolkit": _toolkit_bytes(root, lock, learner),
         "rpm": {t: sum(a.installed_size for a in rpms if t in a.targets) for t in lock.targets},
-        "r": _R_FACTOR * sum(artifact.size for artifact in lock.of("cran")),
-        "images": _IMAGE_FACTOR * sum(artifact.size for artifact in lock.of("oci")),
+        "r": R_FACTOR * sum(artifact.size for artifact in lock.of("cran")),
+        "images": IMAGE_FACTOR * sum(artifact.size for artifact in lock.of("oci")),
     }
 
 

@@ -9,8 +9,9 @@ from typing import TextIO
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
 
-from landbridge.bundle.build import Say
 from landbridge.bundle.fetch import Tell
+from landbridge.errors import redact
+from landbridge.stages import Say
 
 
 @contextmanager
@@ -18,10 +19,11 @@ def progress(stream: TextIO) -> Iterator[tuple[Say, Tell]]:
     """Show progress on `stream` until the block ends.
 
     Yields:
-        A function for lines, and one for bytes; the latter shows nothing unless on a terminal.
+        A function for lines, which shows no URL's credentials, and one for bytes; the latter
+        shows nothing unless on a terminal.
     """
     if not stream.isatty():
-        yield lambda line: print(line, file=stream, flush=True), lambda _new, _total: None
+        yield lambda line: print(redact(line), file=stream, flush=True), lambda _new, _total: None
         return
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=Console(file=stream), transient=True) as bar:
@@ -30,4 +32,4 @@ def progress(stream: TextIO) -> Iterator[tuple[Say, Tell]]:
         def tell(new: int, total: int) -> None:
             bar.update(task, advance=new, total=total or None)
 
-        yield lambda line: bar.console.print(line, markup=False, highlight=False), tell
+        yield lambda line: bar.console.print(redact(line), markup=False, highlight=False), tell

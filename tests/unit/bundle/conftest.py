@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from landbridge.bundle import toolkit
-from landbridge.bundle.build import build
+from landbridge.bundle.build import Options, build
+from landbridge.locking import ECOSYSTEMS
 from tests.unit import small_upstreams as small
 
 
@@ -91,5 +92,19 @@ def pip_at(site: Site) -> Iterator[None]:
 def bundle(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle of the whole site; tests that change one take a copy."""
     output = tmp_path_factory.mktemp("built") / "bundle"
-    build(site.stack, site.sources, output, output.parent / "cache", lambda _line: None)
+    options = Options(
+        stack_file=site.stack,
+        sources=site.sources,
+        lock_file=output.parent / "small.lock",
+        output=output,
+        cache=output.parent / "cache",
+    )
+    build(options, lambda _line: None)
     return output
+
+
+@pytest.fixture
+def only_rpm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """RPMs and nothing else, for what concerns nothing else."""
+    for name in set(ECOSYSTEMS) - {"rpm"}:
+        monkeypatch.delitem(ECOSYSTEMS, name)

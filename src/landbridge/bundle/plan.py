@@ -1,0 +1,161 @@
+"""What a build would do: told from the lock and the cache alone, nothing fetched or written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from landbridge.access import Access
+from landbridge.bundle.build import Options, space_to_assemble
+from landbridge.bundle.content import IMAGE_FACTOR, R_FACTOR
+from landbridge.bundle.fetch import BUILT, Cache
+from landbridge.ecosystems import oci
+from landbridge.files import free_space, same_filesystem
+from landbridge.lock import Artifact, Lock
+from landbridge.lock_file import enforce_policy, fitting_lock
+from landbridge.stack import load_stack
+
+# Packed packages only tell their size when they are here: what is usual, rounded up.
+_CONDA_FACTOR = 5
+_TOOLKIT_FACTOR = 5
+
+
+@dataclass(frozen=True)
+class Share:
+    """One ecosystem's share of a bundle.
+
+    Attributes:
+        files: artifacts; an image is one.
+        bytes: of all of them.
+        fetch_files: artifacts that are not in the cache yet.
+        fetch_bytes: of these.
+        hosts: where these come from, as scheme://host[:port].
+        made: files that the build makes here, not yet in the cache.
+    """
+
+    files: int
+    bytes: int
+    fetch_files: int
+    fetch_bytes: int
+    hosts: list[str]
+    made: list[str]
+
+
+@dataclass(frozen=True)
+class Space:
+    """What a folder must hold beside what it holds already, in bytes."""
+
+    folder: str
+    needed: int
+    free: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a build would do.
+
+    Attributes:
+        stack: name of the stack.
+        ecosystems: each ecosystem's share, by its name.
+        cache: space for what is fetched.
+        output: space for the bundle; little where it is hard links to the cache.
+        enough: whether both have what they need, also where they share a filesystem.
+        release_bytes: what is carried to the receiver, and what a depot takes.
+        installed_bytes: what a node installs of it, estimated, by kind as in content.json.
+    """
+
+    stack: str
+    ecosystems: dict[str, Share]
+    cache: Space
+    output: Space
+    enough: bool
+    release_bytes: int
+    installed_bytes: dict[str, int | dict[str, int]]
+
+    @property
+    def fetch_bytes(self) -> int:
+        """Bytes that have to be fetched in all."""
+        return sum(share.fetch_bytes for share in self.ecosystems.values())
+
+
+def plan(options: Options) -> Plan:
+    """Tell what a build of these options would do; touches no network and writes nothing.
+
+    Raises:
+        InputError: the stack is wrong, or there is no lock that fits it.
+        PolicyError: the policy forbids what is locked.
+    """
+    stack = load_stack(options.stack_file, options.sources, complete=False)
+    lock = fitting_lock(options, stack)
+    enforce_policy(options, lock)
+    store = Cache(options.cache, access=Access(stack.sources.access))
+    missing = _missing(lock, store)
+    names = dict.fromkeys(artifact.ecosystem for artifact in lock.artifacts)
+    shares = {str(name): _share(lock.of(name), missing) for name in names}
+    cache = _space(options.cache, sum(artifact.size for artifact in missing.values()))
+    output = _space(options.output, space_to_assemble(lock, options.cache, options.output))
+    return Plan(
+        stack=lock.stack,
+        ecosystems=shares,
+        cache=cache,
+        output=output,
+        enough=_enough(options, cache, output),
+        release_bytes=space_to_assemble(lock, None, options.output),
+        installed_bytes=_installed(lock),
+    )
+
+
+def _missing(lock: Lock, store: Cache) -> dict[tuple[str, str], Artifact]:
+    files = [artifact for artifact in lock.artifacts if artifact.ecosystem != "oci"]
+    found = store.missing(files)
+    found += [image for image in lock.of("oci") if not oci.has(image, store)]
+    return {(artifact.ecosystem, artifact.path): artifact for artifact in found}
+
+
+def _share(artifacts: list[Artifact], missing: dict[tuple[str, str], Artifact]) -> Share:
+    absent = [a for a in artifacts if (a.ecosystem, a.path) in missing]
+    fetched = [a for a in absent if not a.url.startswith(BUILT)]
+    return Share(
+        files=len(artifacts),
+        bytes=sum(artifact.size for artifact in artifacts),
+        fetch_files=len(fetched),
+        fetch_bytes=sum(artifact.size for artifact in fetched),
+        hosts=_hosts(artifact.url for artifact in fetched),
+        made=[artifact.file for artifact in absent if artifact.url.startswith(BUILT)],
+    )
+
+
+def _hosts(urls: Iterable[str]) -> list[str]:
+    parts = map(urlsplit, urls)
+    # What stands before an @ is nobody's business.
+    return sorted({f"{url.scheme}://{url.netloc.rpartition('@')[2]}" for url in parts})
+
+
+def _space(folder: Path, needed: int) -> Space:
+    return Space(str(folder), needed, free_space(folder))
+
+
+def _enough(options: Options, cache: Space, output: Space) -> bool:
+    if same_filesystem(options.cache, options.output):
+        return cache.needed + output.needed <= cache.free
+    return cache.needed <= cache.free and output.needed <= output.free
+
+
+def _installed(lock: Lock) -> dict[str, int | dict[str, int]]:
+    rpms, toolkit = lock.of("rpm"), lock.of("toolkit")
+    pythons = {python for artifact in toolkit for python in artifact.targets}
+    sets = [_bytes(a for a in toolkit if python in a.targets) for python in pythons]
+    unpacked = max(sets, default=0) + _bytes(lock.of("collection"))
+    return {
+        "conda": _CONDA_FACTOR * _bytes(lock.of("conda")),
+        "toolkit": _TOOLKIT_FACTOR * unpacked,
+        "rpm": {t: sum(a.installed_size for a in rpms if t in a.targets) for t in lock.targets},
+        "r": R_FACTOR * _bytes(lock.of("cran")),
+        "images": IMAGE_FACTOR * _bytes(lock.of("oci")),
+    }
+
+
+def _bytes(artifacts: Iterable[Artifact]) -> int:
+    return sum(artifact.size for artifact in artifacts)
