@@ -99,19 +99,19 @@ def _path(artifact: Artifact) -> str:
 
 
 def _component(artifact: Artifact) -> Component:
-    from cyclonedx.model import HashType, Property  # noqa: PLC0415
+    from cyclonedx.model import HashAlgorithm, HashType, Property  # noqa: PLC0415
     from cyclonedx.model.component import Component, ComponentType  # noqa: PLC0415
 
     image = artifact.ecosystem == "oci"
-    # An image is many files, and its manifest's digest is in the purl.
-    hashes = [] if image else [HashType.from_composite_str(f"sha256:{artifact.sha256}")]
+    # An image is many files; the digest of its manifest is in the purl.
+    sha256 = HashType(alg=HashAlgorithm.SHA_256, content=artifact.sha256)
     return Component(
         type=ComponentType.CONTAINER if image else ComponentType.LIBRARY,
         name=artifact.name,
         version=_version(artifact),
         bom_ref=artifact.path,
         purl=_PURLS[artifact.ecosystem](artifact),
-        hashes=hashes,
+        hashes=[] if image else [sha256],
         licenses=[_license(artifact.license)] if artifact.license else [],
         properties=[
             Property(name=_ECOSYSTEM, value=artifact.ecosystem),
