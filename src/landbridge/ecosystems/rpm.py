@@ -1,19 +1,26 @@
-"""RPMs: resolved by dnf against an empty root, checked with rpmkeys, indexed by createrepo_c."""
+"""RPMs: resolved by dnf against an empty root, with the metadata that belongs to them."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
-from landbridge.ecosystems import Learner
+from landbridge.access import Way
+from landbridge.ecosystems import Learner, _rpm_index
+from landbridge.ecosystems._rpm_metadata import CARRIED, Nevra
 from landbridge.errors import InputError, LandbridgeError, SourceError
 from landbridge.files import scratch, sha256_of
 from landbridge.lock import Artifact, Kept, Lock, Part
 from landbridge.process import run, tail
-from landbridge.stack import RpmRepository, Stack
+from landbridge.stack import RpmRepository, Stack, Target
 from landbridge.targets import PLATFORMS
 
 KEYS = "rpm/keys"
@@ -21,33 +28,21 @@ KEYS = "rpm/keys"
 PLATFORM_PYTHON = "python3"
 EXTRA_PYTHONS = ("python3.12", "python3.11")
 TOOLKIT_MINORS = (11, 12, 13)
+# The other half of an ecosystem's shape.
+index = _rpm_index.index
 _PYTHONS_WITH_DNF = ("/usr/libexec/platform-python", "/usr/bin/python3")
-# Python's own dates begin here; repodata carries this instead of the clock.
-_REVISION = "315532800"
 
 
-def resolve(stack: Stack, learner: Learner, _kept: Kept | None = None) -> Part:
+def resolve(stack: Stack, learner: Learner, kept: Kept | None = None) -> Part:
     """One dnf transaction for each target, and the keys of its repositories."""
-    artifacts = _keys(stack, learner)
-    for target in stack.targets:
-        repositories = stack.sources.rpm.get(target, [])
-        if stack.rpm.for_target(target):
-            artifacts += _transaction(stack, target, repositories, learner)
-    return Part(artifacts)
-
-
-def index(root: Path, lock: Lock, _learner: Learner) -> None:
-    """Check every signature, then write `repodata/` for each target.
-
-    Raises:
-        SourceError: an RPM is not signed by one of the bundle's keys.
-    """
-    targets = [target for target in lock.targets if (root / "rpm" / target).is_dir()]
-    if not targets:
-        return
-    _check_signatures(root, targets)
-    for target in targets:
-        _createrepo(root / "rpm" / target)
+    keys = _fetch_keys(stack, learner)
+    targets = [target for target in stack.targets if stack.rpm.for_target(target)]
+    with ThreadPoolExecutor() as pool:
+        parts = list(pool.map(lambda t: _transaction(stack, t, keys, learner, kept), targets))
+    artifacts = _key_artifacts(stack, keys)
+    artifacts += [artifact for part in parts for artifact in part.artifacts]
+    metadata = {path: text for part in parts for path, text in part.metadata.items()}
+    return Part(artifacts, metadata=metadata)
 
 
 def interpreter(lock: Lock, target: str) -> str:
@@ -60,13 +55,19 @@ def interpreter(lock: Lock, target: str) -> str:
     return PLATFORM_PYTHON
 
 
-def _keys(stack: Stack, learner: Learner) -> list[Artifact]:
+def _fetch_keys(stack: Stack, learner: Learner) -> dict[str, Path]:
+    """The repositories' public keys by their URLs."""
+    repositories = (r for t in stack.targets for r in stack.sources.rpm.get(t, []))
+    return {url: learner.learn(url) for url in dict.fromkeys(r.gpgkey for r in repositories)}
+
+
+def _key_artifacts(stack: Stack, keys: dict[str, Path]) -> list[Artifact]:
     """The repositories' public keys, each content once, under a name of its own."""
     artifacts: dict[str, Artifact] = {}
     names: set[str] = set()
     for target in stack.targets:
         for repository in stack.sources.rpm.get(target, []):
-            file = learner.learn(repository.gpgkey)
+            file = keys[repository.gpgkey]
             if file.name in artifacts:
                 continue
             name = f"RPM-GPG-KEY-{repository.id}"
@@ -85,30 +86,99 @@ def _keys(stack: Stack, learner: Learner) -> list[Artifact]:
 
 
 def _transaction(
-    stack: Stack,
-    target: str,
-    repositories: list[RpmRepository],
-    learner: Learner,
-) -> list[Artifact]:
+    stack: Stack, target: Target, keys: dict[str, Path], learner: Learner, kept: Kept | None
+) -> Part:
     """What dnf would install of the target's wishes on a machine that has nothing yet."""
     platform = PLATFORMS[target]
-    wanted = stack.rpm.for_target(target)
+    repositories = stack.sources.rpm.get(target, [])
     with scratch() as root:
         answer = _ask_dnf(
             {
                 "root": str(root),
-                "cache": str(learner.folder(f"dnf/{target}")),
+                "cache": str(_dnf_cache(target, repositories, keys, learner)),
                 "arch": platform.arch,
                 "major": str(platform.major),
                 "weak": stack.rpm.weak_dependencies,
-                "repositories": [r.model_dump() for r in repositories],
-                "packages": wanted,
+                "repositories": [_options(r, keys, learner) for r in repositories],
+                "packages": stack.rpm.for_target(target),
                 "pythons": [PLATFORM_PYTHON, *EXTRA_PYTHONS],
                 "minors": list(TOOLKIT_MINORS),
+                "kept": _locked(kept, target),
+                "update": sorted(kept.update) if kept else [],
             }
         )
-    _refuse(answer, target, repositories)
-    return [_artifact(package, target) for package in answer["packages"]]
+        _refuse(answer, target, repositories)
+        artifacts = [_artifact(package, target) for package in answer["packages"]]
+        return Part(artifacts, metadata=_carried(answer, artifacts, target))
+
+
+def _dnf_cache(
+    target: str, repositories: list[RpmRepository], keys: dict[str, Path], learner: Learner
+) -> Path:
+    """dnf's cache, another one for other keys: dnf trusts the keys that it finds in there."""
+    trust = [(r.id, r.repo_gpgcheck, keys[r.gpgkey].name) for r in repositories]
+    digest = hashlib.sha256(repr(trust).encode()).hexdigest()
+    return learner.folder(f"dnf/{target}-{digest[:16]}")
+
+
+def _options(
+    repository: RpmRepository, keys: dict[str, Path], learner: Learner
+) -> dict[str, str | bool | list[str]]:
+    """A repository in the words of dnf's configuration; they travel on the helper's stdin."""
+    way = learner.access.way(repository.baseurl)
+    return {
+        "id": repository.id,
+        "baseurl": [repository.baseurl],
+        "repo_gpgcheck": repository.repo_gpgcheck,
+        "gpgkey": [keys[repository.gpgkey].as_uri()],
+        "sslcacert": str(way.ca or ""),
+        "sslclientcert": str(way.client_cert or ""),
+        # libcurl finds the key in the certificate's file where none is given.
+        "sslclientkey": str(way.client_key or ""),
+        "proxy": _proxy(way, repository.baseurl),
+        "username": way.username,
+        "password": way.password,
+    }
+
+
+def _proxy(way: Way, url: str) -> str:
+    """The proxy for a URL, by the sources file, else by the environment; empty for none."""
+    if way.proxy is not None:
+        return way.proxy
+    parts = urlsplit(url)
+    if not parts.hostname or proxy_bypass(parts.hostname):
+        return ""
+    proxies = getproxies()
+    return proxies.get(parts.scheme, proxies.get("all", ""))
+
+
+def _locked(kept: Kept | None, target: str) -> list[dict[str, str]]:
+    """Every RPM that an older lock has for the target, those to be updated too."""
+    if kept is None:
+        return []
+    return [nevra._asdict() for nevra in _nevras(kept.lock.of("rpm"), target)]
+
+
+def _nevras(artifacts: list[Artifact], target: str) -> list[Nevra]:
+    """The identities of a target's RPMs; the lock's `build` is `release.arch`."""
+    return [
+        Nevra(a.name, a.version, *a.build.rsplit(".", 1)) for a in artifacts if target in a.targets
+    ]
+
+
+def _carried(answer: dict[str, Any], artifacts: list[Artifact], target: str) -> dict[str, str]:
+    """Advisories and modules of the chosen packages, by their place in the bundle."""
+    locked = _nevras(artifacts, target)
+    try:
+        texts = {
+            carried.file: carried.cut(map(Path, answer[kind]), locked)
+            for kind, carried in CARRIED.items()
+        }
+    except ValueError as error:
+        raise SourceError(
+            f"rpm, {target}: metadata that cannot be read: {error}", "sync the mirror anew"
+        ) from error
+    return {f"rpm/{target}/{name}": text for name, text in texts.items() if text}
 
 
 def _refuse(answer: dict[str, Any], target: str, repositories: list[RpmRepository]) -> None:
@@ -175,36 +245,12 @@ def _artifact(package: dict[str, Any], target: str) -> Artifact:
         sha256=package["sha256"],
         size=package["size"],
         installed_size=package["installed_size"],
+        license=package["license"],
+        released=_day(package["built"]),
         required_by=package["required_by"],
     )
 
 
-def _check_signatures(root: Path, targets: list[str]) -> None:
-    """Every RPM against the bundle's keys alone, in a database that is thrown away."""
-    keys = sorted((root / KEYS).iterdir())
-    files = sorted(f for t in targets for f in (root / "rpm" / t / "Packages").iterdir())
-    with scratch() as database:
-        rpmkeys = ["rpmkeys", f"--dbpath={database}"]
-        run([*rpmkeys, "--import", *keys], package="rpm")
-        # Level "all" wants a signature; the default is content with digests.
-        checksig = [*rpmkeys, "--define", "_pkgverify_level all", "--checksig"]
-        done = run([*checksig, *files], package="rpm", check=False)
-    lines = (line.rpartition(": ") for line in done.stdout.splitlines())
-    verdicts = {Path(name): verdict for name, _, verdict in lines}
-    bad = [
-        f"{file.relative_to(root)}: {verdicts.get(file, tail(done))}"
-        for file in files
-        if verdicts.get(file) != "digests signatures OK"
-    ]
-    if bad:
-        raise SourceError(
-            "RPMs without a signature by a key of sources.rpm:\n" + "\n".join(bad),
-            "give the key that signed them as gpgkey, or take them from a trusted mirror",
-        )
-
-
-def _createrepo(folder: Path) -> None:
-    """Metadata that dnf 4.14 (EL9) reads, with file lists, the same bytes each time."""
-    options = ["--no-database", "--general-compress-type=gz", "--checksum=sha256", "--quiet"]
-    clock = [f"--revision={_REVISION}", "--set-timestamp-to-revision"]
-    run(["createrepo_c", *options, *clock, folder], package="createrepo_c")
+def _day(seconds: int) -> str:
+    """The UTC day of a time since 1970; a build time of 0 is none."""
+    return datetime.fromtimestamp(seconds, UTC).date().isoformat() if seconds else ""
