@@ -21,7 +21,8 @@ def passes(statement: str, test: Test) -> bool:
         statement: as the source states it, not empty.
         test: is given a licence's id, older ids of the same, and the id with its exception.
     """
-    return any(_choice_passes(words.strip(), test) for words in statement.split("|"))
+    choices = (words.strip() for words in statement.split("|"))
+    return any(_choice_passes(words, test) for words in choices if words)
 
 
 def _choice_passes(words: str, test: Test) -> bool:

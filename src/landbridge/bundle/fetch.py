@@ -289,6 +289,8 @@ class Cache:
 
     def _bring(self, url: str, part: Part, promise: _Promise) -> None:
         """Fetch the file; what breaks the promise is fetched from its start, once."""
+        if promise.size is not None and part.size > promise.size:
+            self._discard(part)
         for _ in range(2):
             if not part.size or part.size != promise.size:
                 self._download(url, part, promise)
@@ -316,7 +318,7 @@ class Cache:
                 return answer
             fits = answer.start == part.size and (checked or part.is_of(answer.version))
             if answer.status == 200:
-                self._discard(part, answer.version)
+                self._discard(part, "" if checked else answer.version)
             if answer.status == 200 or (answer.status == 206 and fits):
                 self._read(url, answer, part, promise.size)
                 return answer
