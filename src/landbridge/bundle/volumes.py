@@ -1,18 +1,4 @@
-"""Volumes: a bundle or a delta as tar files of at most a given size, for media.
-
-Each can be taken in alone and in any order. Format 1 of `<release>.volume-001-of-005.tar`, a
-plain GNU tar:
-
-- `volume.json`: `format`, `release`, `set` (12 hex digits that all volumes of one splitting
-  share), `number`, `count`, `bases` (of a delta, see `bundle.delta`; else empty), `head` (names of
-  the files that follow: `manifest.json`, then the signatures), `files` (paths that all volumes
-  together carry), `pieces` (of this volume: `path`, `offset`, `length`, in bytes)
-- the files of `head`, in each volume
-- the pieces in their order: a whole file under its path, a piece of a cut one under
-  `<path>.from-<offset, 15 digits>`, so that names sort as the pieces follow
-
-Beside each volume lies `<volume>.sha256`, as sha256sum writes it.
-"""
+"""Split a bundle or a delta into volumes (`bundle.volume`) of at most a given size."""
 
 from __future__ import annotations
 
@@ -21,64 +7,22 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
 from landbridge.bundle import delta, manifest, plain_tar
 from landbridge.bundle.manifest import Entry
+from landbridge.bundle.volume import CHECKSUM, MOST, NAME, PATTERN, Piece, Volume
 from landbridge.errors import BundleError, InputError
 from landbridge.files import CHUNK, need_space, put_in_place, recover, write_file
 
-NAME = "volume.json"
-FORMAT = 1
-CHECKSUM = ".sha256"
-PATTERN = "*.volume-*-of-*.tar"
 # What a bare node needs before it has a toolkit that can receive volumes.
 _FIRST = re.compile(r"bootstrap\.sh|content\.json|toolkit/.*|collections/.*|rpm/keys/.*")
 _THEN = re.compile(r"rpm/[^/]+/repodata/.*")
-_MOST = 99_999
 _SIZE = re.compile(r"([0-9]+)([KMGT]?)(B?)")
 
 Tell = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class Piece:
-    """A part of a file, or all of it.
-
-    Attributes:
-        path: the file's place in the bundle.
-        offset: bytes of the file before the piece.
-        length: bytes of the piece.
-    """
-
-    path: str
-    offset: int
-    length: int
-
-
-@dataclass(frozen=True)
-class Volume:
-    """`volume.json`, see the top of this file."""
-
-    release: str
-    set: str
-    number: int
-    count: int
-    bases: list[str]
-    head: list[str]
-    files: list[str]
-    pieces: list[Piece] = field(default_factory=list)
-
-    @property
-    def name(self) -> str:
-        """The volume's file name."""
-        return f"{self.release}.volume-{self.number:03}-of-{self.count:03}.tar"
-
-    def dump(self) -> bytes:
-        """The JSON text."""
-        return (json.dumps({"format": FORMAT, **asdict(self)}) + "\n").encode()
 
 
 @dataclass(frozen=True)
@@ -203,8 +147,8 @@ def _plan(load: _Load, size: int) -> list[Volume]:
             offset, left = offset + piece.length, left - piece.length
             if not left:
                 break
-    if len(parts) > _MOST:
-        raise InputError(f"size {size}: makes more than {_MOST} volumes", "give a larger size")
+    if len(parts) > MOST:
+        raise InputError(f"size {size}: makes more than {MOST} volumes", "give a larger size")
     digest = hashlib.sha256(repr((load.about, parts)).encode()).hexdigest()[:12]
     about = replace(load.about, set=digest, count=len(parts))
     return [replace(about, number=n, pieces=pieces) for n, pieces in enumerate(parts, 1)]
@@ -221,7 +165,7 @@ def _refuse_too_small(load: _Load, size: int, fixed: int) -> None:
 
 def _fixed_bytes(load: _Load) -> int:
     """Bytes of a volume without pieces, with the most digits that its numbers can have."""
-    empty = replace(load.about, number=_MOST, count=_MOST).dump()
+    empty = replace(load.about, number=MOST, count=MOST).dump()
     head = sum(_stored(name, len(data)) for name, data in load.head.items())
     return _stored(NAME, len(empty)) + plain_tar.BLOCK + head + len(plain_tar.END)
 
@@ -233,7 +177,7 @@ def _cost(path: str, length: int) -> int:
 
 def _overhead(path: str) -> int:
     line = json.dumps(asdict(Piece(path, 10**15, 10**15)))
-    return len(line) + len(", ") + len(plain_tar.header(_cut_name(Piece(path, 0, 0)), 0))
+    return len(line) + len(", ") + len(plain_tar.header(Piece(path, 0, 0).member(1), 0))
 
 
 def _room_for_data(path: str, room: int) -> int:
@@ -247,10 +191,6 @@ def _stored(name: str, size: int) -> int:
 
 def _bytes_of(volume: Volume) -> int:
     return sum(_cost(piece.path, piece.length) for piece in volume.pieces)
-
-
-def _cut_name(piece: Piece) -> str:
-    return f"{piece.path}.from-{piece.offset:015}"
 
 
 class _Files:
@@ -323,9 +263,9 @@ def _contents(volume: Volume, load: _Load, files: _Files) -> Iterator[bytes]:
     for name, data in {NAME: volume.dump(), **load.head}.items():
         yield plain_tar.header(name, len(data)) + data + plain_tar.padding(len(data))
     for piece in volume.pieces:
-        whole = piece.length == load.entries[piece.path].size
+        name = piece.member(load.entries[piece.path].size)
         mode = 0o755 if piece.path == "bootstrap.sh" else 0o644
-        yield plain_tar.header(piece.path if whole else _cut_name(piece), piece.length, mode)
+        yield plain_tar.header(name, piece.length, mode)
         yield from files.read(piece)
         yield plain_tar.padding(piece.length)
     yield plain_tar.END
