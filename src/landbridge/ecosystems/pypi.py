@@ -3,52 +3,90 @@
 from __future__ import annotations
 
 import html
-import json
 import re
-import sys
-from collections.abc import Iterable, Sequence
+import tarfile
+import tomllib
+import zipfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Any
-from urllib.parse import unquote
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.version import Version
 
 from landbridge.ecosystems import Learner
-from landbridge.errors import InputError, LandbridgeError, SourceError
-from landbridge.files import scratch, sha256_of, write_file
-from landbridge.lock import Artifact, Kept, Lock, Part
-from landbridge.process import run, tail
+from landbridge.ecosystems._pip import ConflictError, Item, canonical, project, report
+from landbridge.errors import SourceError
+from landbridge.files import sha256_of, write_file
+from landbridge.lock import Artifact, Ecosystem, Kept, Lock, Part
 from landbridge.stack import Stack
 from landbridge.targets import Platform, lowest
 
-SIMPLE = "pypi/simple"
-# The glibc minors that wheels were ever tagged for, newest first; older names come last.
-_MANYLINUX_MINORS = (39, 38, 37, 36, 35, 34, 31, 28, 27, 26, 24, 17, 12, 5)
+__all__ = ["canonical", "index", "requirements", "resolve", "wheels"]
+
+FOLDER = "pypi"
+SIMPLE = f"{FOLDER}/simple"
+# In `Artifact.build`: a wheel that nothing but the building of a source needs.
+BUILD_ONLY = "build"
+# Where a source names no build system (PEP 517); and what older setuptools ask for while building.
+_LEGACY = "setuptools"
+_BRINGS_WHEEL = Version("70.1")
+
+Ask = Callable[[Mapping[str, str]], list[Item]]
 
 
-def resolve(stack: Stack, learner: Learner, _kept: Kept | None = None) -> Part:
+def resolve(stack: Stack, learner: Learner, kept: Kept | None = None) -> Part:
     """The wheels that users may install, for each Python version of the stack."""
-    if not stack.pypi.packages:
+    wanted = stack.pypi
+    if not wanted.packages:
         return Part([])
+    if kept and _is_settled(stack, kept):
+        return Part(kept.of("pypi"))
     platform = lowest(stack.targets)
-    found = [
-        artifact
-        for python in stack.pypi.python
-        for artifact in wheels(stack.pypi.packages, python, platform, learner)
-    ]
-    return Part(found)
+    sdists = frozenset(map(canonical, wanted.allow_sdists))
+    found = []
+    for python in wanted.python:
+        mine = wheels(wanted.packages, python, platform, learner, kept=kept, sdists=sdists)
+        found += [*mine, *_builders(mine, python, platform, learner, kept)]
+    # What some Python needs to run comes first: it gives an artifact of several its `build`.
+    return Part(sorted(found, key=lambda artifact: artifact.build))
 
 
 def index(root: Path, lock: Lock, _learner: Learner) -> None:
-    """Write the simple index; files lie beside their page, so that links stay relative."""
+    """Write the simple index and the hashed requirements of each Python.
+
+    Files lie beside their page, so that links stay relative.
+    """
     projects: dict[str, list[Artifact]] = {}
     for artifact in lock.of("pypi"):
         projects.setdefault(artifact.name, []).append(artifact)
     if not projects:
         return
-    for project, artifacts in projects.items():
+    for name, artifacts in projects.items():
         links = [(f"{a.file}#sha256={a.sha256}", a.file) for a in artifacts]
-        write_file(root / SIMPLE / project / "index.html", _page(links))
+        write_file(root / SIMPLE / name / "index.html", _page(links))
     write_file(root / SIMPLE / "index.html", _page((f"{name}/", name) for name in sorted(projects)))
+    pythons = {python for artifact in lock.of("pypi") for python in artifact.targets}
+    for python in sorted(pythons):
+        text = requirements(lock.of("pypi"), python)
+        write_file(root / FOLDER / f"requirements-{python}.txt", text)
+
+
+def requirements(artifacts: Iterable[Artifact], python: str) -> str:
+    """pip's requirements file with hashes for one Python.
+
+    A project may be there twice, to be installed and to build a source: the former counts.
+    """
+    chosen: dict[str, Artifact] = {}
+    for artifact in artifacts:
+        other = chosen.get(artifact.name)
+        if python in artifact.targets and (other is None or _rank(artifact) > _rank(other)):
+            chosen[artifact.name] = artifact
+    return "".join(
+        f"{name}=={artifact.version} --hash=sha256:{artifact.sha256}\n"
+        for name, artifact in sorted(chosen.items())
+    )
 
 
 def wheels(
@@ -56,6 +94,10 @@ def wheels(
     python: str,
     platform: Platform,
     learner: Learner,
+    *,
+    kept: Kept | None = None,
+    ecosystem: Ecosystem = "pypi",
+    sdists: frozenset[str] = frozenset(),
 ) -> list[Artifact]:
     """What pip would install for one Python version on one platform.
 
@@ -64,93 +106,216 @@ def wheels(
         python: `3.12`, say.
         platform: the oldest node to serve.
         learner: fetches what has no sha256 at its source.
+        kept: an older lock, see `lock.Kept`.
+        ecosystem: whose artifacts of the older lock are meant.
+        sdists: canonical names of projects that may come as their source.
 
     Raises:
         InputError: nothing fulfils a requirement for this Python.
         SourceError: an index cannot be read.
     """
-    items = _pip_report(wanted, python, platform)["install"]
-    needed_by = _needed_by(items)
-    with ThreadPoolExecutor() as pool:
-        return list(pool.map(lambda item: _artifact(item, python, needed_by, learner), items))
+    ask = partial(_ask, wanted, python, platform, sdists)
+    old = _locked(kept, ecosystem, python)
+    names = [str(name) for name in wanted]
+    items = _least_change(ask, names, old, _asked_for(kept, ecosystem, names))
+    return _artifacts(items, python, old, learner)
 
 
-def canonical(name: str) -> str:
-    """A project's one name (PEP 503)."""
-    return re.sub(r"[-_.]+", "-", name).lower()
+def _ask(
+    wanted: Sequence[str | Path],
+    python: str,
+    platform: Platform,
+    sdists: frozenset[str],
+    pins: Mapping[str, str],
+) -> list[Item]:
+    return report(wanted, python, platform, pins=pins, sdists=sdists)
 
 
-def _pip_report(wanted: Sequence[str | Path], python: str, platform: Platform) -> dict[str, Any]:
-    helper = Path(__file__).with_name("_pip_for_target.py")
-    tags = [word for tag in _platform_tags(platform) for word in ("--platform", tag)]
-    with scratch() as folder:
-        report = folder / "report.json"
-        options = ["--dry-run", "--ignore-installed", "--only-binary=:all:", "--no-input"]
-        options += ["--python-version", python, "--implementation", "cp", *tags]
-        options += ["--report", str(report), "--target", str(folder / "nowhere")]
-        done = run(
-            [sys.executable, helper, python, "install", *options, *wanted],
-            package="pip",
-            check=False,
-        )
-        if not done.returncode:
-            answer: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
-            if answer["environment"]["python_version"] != python:
-                raise LandbridgeError(
-                    f"pip {answer['pip_version']} evaluates markers in a way unknown here",
-                    "install pip 26.3 beside landbridge",
-                )
-            return answer
-    message = f"pypi, Python {python}: {_errors(tail(done, 200))}"
-    if "No matching distribution" in message or "conflicting dependencies" in message:
-        raise InputError(message, "change the requirement, or add wheels for this Python")
-    raise SourceError(message, "check pip's configuration and the index behind it")
+def _is_settled(stack: Stack, kept: Kept) -> bool:
+    """Whether the same is wanted as was, and nothing of it is to be updated."""
+    lock = kept.lock
+    same = lock.wanted.get("pypi") == stack.pypi.model_dump(mode="json")
+    return same and lock.targets == stack.targets and kept.of("pypi") == lock.of("pypi")
 
 
-def _platform_tags(platform: Platform) -> list[str]:
-    minors = [minor for minor in _MANYLINUX_MINORS if minor <= platform.glibc[1]]
-    tags = [f"manylinux_2_{minor}_{platform.arch}" for minor in minors]
-    # pip expands this one to manylinux2010 and manylinux1 by itself.
-    return [*tags, f"manylinux2014_{platform.arch}", f"linux_{platform.arch}"]
+def _asked_for(kept: Kept | None, ecosystem: Ecosystem, wanted: Iterable[str]) -> set[str]:
+    """The projects to be updated; other ecosystems have packages of the same command."""
+    if kept is None:
+        return set()
+    known = {a.name for a in kept.lock.of(ecosystem)} | {project(need) for need in wanted}
+    return known & {canonical(name) for name in kept.update}
 
 
-def _errors(text: str) -> str:
-    lines = [line for line in text.splitlines() if line.startswith("ERROR")]
-    return "\n".join(lines) or text
+def _locked(
+    kept: Kept | None, ecosystem: Ecosystem, python: str, build: str = ""
+) -> dict[str, Artifact]:
+    """The artifacts of one Python in the older lock that stay if they can, by name."""
+    if kept is None:
+        return {}
+    mine = [a for a in kept.of(ecosystem) if python in a.targets and a.build in ("", build)]
+    return {artifact.name: artifact for artifact in sorted(mine, key=lambda a: a.build)}
 
 
-def _needed_by(items: Iterable[dict[str, Any]]) -> dict[str, set[str]]:
-    """Who requires whom, by name; markers are not asked, for both are in the closure."""
+def _least_change(
+    ask: Ask, wanted: Sequence[str], old: Mapping[str, Artifact], update: set[str]
+) -> list[Item]:
+    """Resolve with what is locked pinned, and unpin what contradicts until pip agrees.
+
+    pip would rather take an old version of what is to be updated than contradict a pin. So
+    the newest is found without pins, and then pinned itself.
+    """
+    pins = {name: artifact.version for name, artifact in old.items()}
+    if not pins:
+        return ask({})
+    if not update:
+        try:
+            return ask(pins)
+        except ConflictError:
+            pass
+    newest = ask({})
+    demanded = {item.name: item.version for item in newest if item.name in update}
+    moving = {item.name for item in newest if item.name not in pins}
+    demands = [*wanted, *(need for item in newest if item.name in moving for need in item.requires)]
+    freed = {name for name, version in pins.items() if not _allows(demands, name, version)}
+    while freed < pins.keys():
+        try:
+            return ask({**{n: v for n, v in pins.items() if n not in freed}, **demanded})
+        except ConflictError:
+            more = _neighbours(moving | freed, newest, old) & pins.keys()
+            if more <= freed:
+                break
+            freed |= more
+    return newest
+
+
+def _allows(demands: Iterable[str], name: str, version: str) -> bool:
+    """Whether each demand that concerns `name` takes `version`."""
+    for demand in demands:
+        if project(demand) == name:
+            try:
+                specifier = Requirement(demand).specifier
+            except InvalidRequirement:  # a path; pip has the last word
+                continue
+            if not specifier.contains(version, prereleases=True):
+                return False
+    return True
+
+
+def _neighbours(names: set[str], newest: Iterable[Item], old: Mapping[str, Artifact]) -> set[str]:
+    """Projects that need one of `names` or are needed by one, as far as is known."""
+    pairs = {(item.name, project(need)) for item in newest for need in item.requires}
+    pairs |= {(by, name) for name, artifact in old.items() for by in artifact.required_by}
+    return {a for a, b in pairs if b in names} | {b for a, b in pairs if a in names}
+
+
+def _builders(
+    found: Iterable[Artifact],
+    python: str,
+    platform: Platform,
+    learner: Learner,
+    kept: Kept | None,
+) -> list[Artifact]:
+    """What the sources among `found` are built with: wheels, each source with its own set.
+
+    A version that is carried anyway is taken where it will do.
+    """
+    carried = {artifact.name: artifact for artifact in found}
+    old = {**_locked(kept, "pypi", python, BUILD_ONLY), **carried}
+    result = []
+    for source in carried.values():
+        if source.file.endswith(".whl"):
+            continue
+        file = learner.learn(source.url, sha256=source.sha256)
+        needs = _build_requires(file, source)
+        items = _with_wheel(needs, python, platform, old)
+        direct = {project(need) for need in needs}
+        for artifact in _artifacts(items, python, old, learner):
+            by = {*artifact.required_by, *([source.name] if artifact.name in direct else [])}
+            changes = {"build": BUILD_ONLY, "required_by": sorted(by)}
+            result.append(artifact.model_copy(update=changes))
+    return result
+
+
+def _with_wheel(
+    needs: list[str], python: str, platform: Platform, old: Mapping[str, Artifact]
+) -> list[Item]:
+    """Resolve a build environment; setuptools asked for `wheel` only while it built."""
+    items = _least_change(partial(_ask, needs, python, platform, frozenset()), needs, old, set())
+    names = {item.name: item.version for item in items}
+    asks = _LEGACY in names and Version(names[_LEGACY]) < _BRINGS_WHEEL
+    if asks and "wheel" not in names:
+        return _with_wheel([*needs, "wheel"], python, platform, old)
+    return items
+
+
+def _build_requires(file: Path, source: Artifact) -> list[str]:
+    """`[build-system] requires` of a source's pyproject.toml (PEP 518)."""
+    try:
+        data = tomllib.loads(_pyproject(file, source.file))
+        requires: list[str] = data.get("build-system", {}).get("requires", [_LEGACY])
+    except (tarfile.TarError, zipfile.BadZipFile, tomllib.TOMLDecodeError, OSError) as error:
+        raise SourceError(f"{source.url}: cannot be read: {error}", "name a wheel") from error
+    return requires
+
+
+def _pyproject(file: Path, name: str) -> str:
+    """Text of `<project>-<version>/pyproject.toml` in a source; empty if it has none."""
+    pattern = re.compile(r"(\./)?[^/]+/pyproject\.toml")
+    if name.endswith(".zip"):
+        with zipfile.ZipFile(file) as archive:
+            found = next((n for n in archive.namelist() if pattern.fullmatch(n)), None)
+            return archive.read(found).decode() if found else ""
+    with tarfile.open(file) as tar:
+        member = next((m for m in tar if pattern.fullmatch(m.name)), None)
+        stream = tar.extractfile(member) if member else None
+        return stream.read().decode() if stream else ""
+
+
+def _artifacts(
+    items: Sequence[Item], python: str, old: Mapping[str, Artifact], learner: Learner
+) -> list[Artifact]:
+    """One artifact for each item; what is locked in the same version stays as it is."""
     needed_by: dict[str, set[str]] = {}
     for item in items:
-        metadata = item["metadata"]
-        for requirement in metadata.get("requires_dist", []):
-            match = re.match(r"[A-Za-z0-9._-]+", requirement)
-            if match and "extra ==" not in requirement:
-                by = needed_by.setdefault(canonical(match[0]), set())
-                by.add(canonical(metadata["name"]))
-    return needed_by
+        for need in item.requires:
+            # Markers are not asked: both are in the closure.
+            needed_by.setdefault(project(need), set()).add(item.name)
+
+    def artifact(item: Item) -> Artifact:
+        locked = old.get(item.name)
+        same = locked if locked and locked.version == item.version else _artifact(item, learner)
+        by = sorted(needed_by.get(item.name, ()))
+        return same.model_copy(update={"targets": [python], "required_by": by, "build": ""})
+
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(artifact, items))
 
 
-def _artifact(
-    item: dict[str, Any], python: str, needed_by: dict[str, set[str]], learner: Learner
-) -> Artifact:
-    url = item["download_info"]["url"]
-    name = canonical(item["metadata"]["name"])
-    sha256 = item["download_info"].get("archive_info", {}).get("hashes", {}).get("sha256")
-    # pip's report has no sizes: the wheel is fetched now instead of a little later.
-    file = learner.learn(url, sha256=sha256)
+def _artifact(item: Item, learner: Learner) -> Artifact:
+    """Size and day come from the file's source; only what it does not tell is fetched."""
+    sha256, released = item.sha256, ""
+    try:
+        size, released = learner.head(item.url)
+    except SourceError:
+        size = 0
+    if not (sha256 and size):
+        file = learner.learn(item.url, sha256=sha256 or None)
+        sha256, size = sha256_of(file), file.stat().st_size
     return Artifact(
         ecosystem="pypi",
-        name=name,
-        version=item["metadata"]["version"],
-        targets=[python],
-        path=f"{SIMPLE}/{name}/{unquote(url.rsplit('/', 1)[-1])}",
-        url=url,
-        sha256=sha256 or sha256_of(file),
-        size=file.stat().st_size,
-        required_by=sorted(needed_by.get(name, ())),
+        name=item.name,
+        version=item.version,
+        path=f"{SIMPLE}/{item.name}/{item.file}",
+        url=item.url,
+        sha256=sha256,
+        size=size,
+        license=item.license,
+        released=released,
     )
+
+
+def _rank(artifact: Artifact) -> tuple[bool, Version]:
+    return (artifact.build != BUILD_ONLY, Version(artifact.version))
 
 
 def _page(links: Iterable[tuple[str, str]]) -> str:
