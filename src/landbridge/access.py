@@ -173,7 +173,7 @@ def _read_netrc(file: Path) -> Mapping[str, Login]:
         hosts = netrc(str(file)).hosts
     except NetrcParseError as error:
         raise InputError(
-            f"{file}:{error.lineno}: not valid in a netrc file",
+            f"{file}:{error.lineno}: not valid in a netrc file, here or on the line before",
             "write `machine HOST login NAME password WORD`, quoted where it has spaces",
         ) from None
     except (OSError, UnicodeDecodeError) as error:
