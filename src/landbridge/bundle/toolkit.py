@@ -1,6 +1,6 @@
 """The toolkit's own part of a bundle: landbridge, what its virtual environment needs, collections.
 
-Of the shape of an ecosystem: `resolve` and `index`.
+Of the shape of an ecosystem: `resolve`, `index`, and `make` for what has no source.
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ import gzip
 import hashlib
 import io
 import json
+import shutil
 import sys
 import tarfile
 import zipfile
 from base64 import urlsafe_b64encode
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
@@ -21,13 +23,13 @@ from urllib.parse import unquote, urlsplit
 
 from landbridge.bundle.fetch import BUILT, SEAL
 from landbridge.ecosystems import Learner
-from landbridge.ecosystems.pypi import wheels
+from landbridge.ecosystems.pypi import requirements, wheels
 from landbridge.ecosystems.rpm import TOOLKIT_MINORS
 from landbridge.errors import InputError
-from landbridge.files import scratch, sha256_of, write_file
+from landbridge.files import link, scratch, sha256_of, write_file
 from landbridge.lock import Artifact, Kept, Lock, Part
 from landbridge.process import run
-from landbridge.stack import Stack
+from landbridge.stack import Sources, Stack
 from landbridge.targets import lowest
 
 WHEELS = "toolkit/wheels"
@@ -35,32 +37,50 @@ COLLECTIONS = "collections"
 COLLECTION_NAMES = ("ansible.posix", "community.general", "containers.podman")
 # pip works mostly on one core and waits for the network in between.
 RESOLVERS = 2
+_PYTHONS = tuple(f"3.{minor}" for minor in TOOLKIT_MINORS)
 _OWN = "landbridge"
 _BUILD_EXTRA = "pip install 'landbridge[build]'"
 
 
-def resolve(stack: Stack, learner: Learner, _kept: Kept | None = None) -> Part:
+def resolve(stack: Stack, learner: Learner, kept: Kept | None = None) -> Part:
     """Make our wheel and the collections; lock the wheels for each Python a node may have."""
     platform = lowest(stack.targets)
-    pythons = [f"3.{minor}" for minor in TOOLKIT_MINORS]
     with scratch(learner.folder("incoming")) as folder, ThreadPoolExecutor(RESOLVERS) as pool:
-        own = _own_wheel(folder)
-        found = [pool.submit(wheels, [own, "pip"], p, platform, learner) for p in pythons]
-        artifacts = [_collection(name, learner) for name in COLLECTION_NAMES]
-        artifacts += [_moved(wheel) for future in found for wheel in future.result()]
-    return Part(artifacts)
+        own = _own(folder, learner, kept)
+        if kept and not _is_own(kept.of("toolkit"), own):
+            kept = kept._replace(update=kept.update | {_OWN})
+        collections = [_collection(name, learner, kept) for name in COLLECTION_NAMES]
+        if kept and kept.lock.targets == stack.targets and _is_whole(kept):
+            return Part([*collections, *kept.of("toolkit")])
+        ask = partial(wheels, [own, "pip"], platform=platform, kept=kept, ecosystem="toolkit")
+        found = [pool.submit(ask, python=p, learner=learner) for p in _PYTHONS]
+        return Part([*collections, *(_moved(a) for future in found for a in future.result())])
+
+
+def make(artifact: Artifact, _sources: Sources, learner: Learner) -> None:
+    """Make our wheel or a collection as it was when it was locked, and bring it into the cache.
+
+    Raises:
+        InputError: what is installed here now gives other bytes.
+    """
+    if learner.has(artifact.sha256):
+        return
+    with scratch(learner.folder("incoming")) as folder:
+        made = _own_wheel(folder) if artifact.name == _OWN else _pack(artifact.name, folder)
+        if sha256_of(made) != artifact.sha256:
+            what = _OWN if artifact.name == _OWN else f"collection {artifact.name}"
+            raise InputError(
+                f"{artifact.path}: the lock was made with another {what}",
+                f"landbridge lock --update {artifact.name} STACK",
+            )
+        _store(made, folder, learner)
 
 
 def index(root: Path, lock: Lock, _learner: Learner) -> None:
     """Write the hashed requirements of each Python."""
-    for minor in TOOLKIT_MINORS:
-        python = f"3.{minor}"
-        lines = [
-            f"{artifact.name}=={artifact.version} --hash=sha256:{artifact.sha256}\n"
-            for artifact in lock.of("toolkit")
-            if python in artifact.targets
-        ]
-        write_file(root / "toolkit" / f"requirements-{python}.txt", "".join(lines))
+    for python in _PYTHONS:
+        text = requirements(lock.of("toolkit"), python)
+        write_file(root / "toolkit" / f"requirements-{python}.txt", text)
 
 
 def toolkit_id(files: dict[str, str]) -> str:
@@ -77,8 +97,8 @@ def toolkit_id(files: dict[str, str]) -> str:
 def unpacked_bytes(root: Path, lock: Lock) -> int:
     """Bytes of the toolkit on a node: the largest of the Pythons' sets, and the collections."""
     sets = []
-    for minor in TOOLKIT_MINORS:
-        mine = [a for a in lock.of("toolkit") if f"3.{minor}" in a.targets]
+    for python in _PYTHONS:
+        mine = [a for a in lock.of("toolkit") if python in a.targets]
         sets.append(sum(_zip_bytes(root / artifact.path) for artifact in mine))
     return max(sets) + sum(_tar_bytes(root / a.path) for a in lock.of("collection"))
 
@@ -87,8 +107,37 @@ def _moved(artifact: Artifact) -> Artifact:
     """A wheel of the toolkit instead of one that users may install."""
     changes: dict[str, Any] = {"ecosystem": "toolkit", "path": f"{WHEELS}/{artifact.file}"}
     if artifact.name == _OWN:
-        changes["url"] = f"{BUILT}{artifact.file}"
+        changes |= {"url": f"{BUILT}{artifact.file}", "released": ""}
     return artifact.model_copy(update=changes)
+
+
+def _is_own(locked: list[Artifact], own: Path) -> bool:
+    """Whether `own` is the wheel of ours that is locked."""
+    return any(a.name == _OWN and a.sha256 == sha256_of(own) for a in locked)
+
+
+def _is_whole(kept: Kept) -> bool:
+    """Whether all of the toolkit stays: then nothing can have changed in what it needs."""
+    pythons = {python for artifact in kept.of("toolkit") for python in artifact.targets}
+    return kept.of("toolkit") == kept.lock.of("toolkit") and pythons == set(_PYTHONS)
+
+
+def _own(folder: Path, learner: Learner, kept: Kept | None) -> Path:
+    """Our wheel under its name: the locked one if it is still in the cache, else made now."""
+    for artifact in kept.of("toolkit") if kept else []:
+        if artifact.name == _OWN and learner.has(artifact.sha256):
+            link(learner.path(artifact.sha256), folder / artifact.file)
+            return folder / artifact.file
+    made = _own_wheel(folder)
+    _store(made, folder, learner)
+    return made
+
+
+def _store(made: Path, folder: Path, learner: Learner) -> None:
+    """Bring a copy of a file into the cache."""
+    copy = folder / "copy"
+    shutil.copyfile(made, copy)
+    learner.store(copy)
 
 
 def _own_wheel(folder: Path) -> Path:
@@ -141,8 +190,55 @@ def _record_hash(data: bytes) -> str:
     return "sha256=" + urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
 
 
-def _collection(name: str, learner: Learner) -> Artifact:
-    """Pack an Ansible collection, as Galaxy would, from the installed distribution `ansible`."""
+def _collection(name: str, learner: Learner, kept: Kept | None) -> Artifact:
+    """The locked collection if it is still in the cache, else it is packed now."""
+    for artifact in kept.of("collection") if kept else []:
+        if artifact.name == name and learner.has(artifact.sha256):
+            return artifact
+    with scratch(learner.folder("incoming")) as folder:
+        packed = _pack(name, folder)
+        file = learner.store(packed)
+    info = _manifest(name)["collection_info"]
+    return Artifact(
+        ecosystem="collection",
+        name=name,
+        version=info["version"],
+        path=f"{COLLECTIONS}/{packed.name}",
+        url=f"{BUILT}{packed.name}",
+        sha256=sha256_of(file),
+        size=file.stat().st_size,
+        license=_license(name, info),
+    )
+
+
+def _license(name: str, info: dict[str, Any]) -> str:
+    """The licences that a collection names, else the title of its licence file."""
+    if info.get("license"):
+        return " AND ".join(info["license"])
+    if not info.get("license_file"):
+        return ""
+    text = (_collection_folder(name) / info["license_file"]).read_text(encoding="utf-8")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return ", ".join(lines[:2])
+
+
+def _pack(name: str, folder: Path) -> Path:
+    """Pack an Ansible collection, as Galaxy would, under Galaxy's file name."""
+    manifest = _manifest(name)
+    version = manifest["collection_info"]["version"]
+    packed = folder / f"{name.replace('.', '-')}-{version}.tar.gz"
+    packed.write_bytes(pack_collection(_collection_folder(name), manifest))
+    return packed
+
+
+def _manifest(name: str) -> dict[str, Any]:
+    text = (_collection_folder(name) / "MANIFEST.json").read_text(encoding="utf-8")
+    manifest: dict[str, Any] = json.loads(text)
+    return manifest
+
+
+def _collection_folder(name: str) -> Path:
+    """Where the distribution `ansible` has a collection."""
     try:
         folder = Path(str(distribution("ansible").locate_file("ansible_collections")))
     except PackageNotFoundError as error:
@@ -150,23 +246,7 @@ def _collection(name: str, learner: Learner) -> Artifact:
             "the distribution `ansible`, which brings the collections, is not installed",
             _BUILD_EXTRA,
         ) from error
-    source = folder.joinpath(*name.split("."))
-    manifest = json.loads((source / "MANIFEST.json").read_text(encoding="utf-8"))
-    version = manifest["collection_info"]["version"]
-    with scratch(learner.folder("incoming")) as work:
-        packed = work / "collection.tar.gz"
-        packed.write_bytes(pack_collection(source, manifest))
-        file = learner.store(packed)
-    base = name.replace(".", "-")
-    return Artifact(
-        ecosystem="collection",
-        name=name,
-        version=version,
-        path=f"{COLLECTIONS}/{base}-{version}.tar.gz",
-        url=f"{BUILT}{base}-{version}.tar.gz",
-        sha256=sha256_of(file),
-        size=file.stat().st_size,
-    )
+    return folder.joinpath(*name.split("."))
 
 
 def pack_collection(source: Path, manifest: dict[str, Any]) -> bytes:

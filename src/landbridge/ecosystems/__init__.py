@@ -36,6 +36,12 @@ class Learner(Protocol):
             SourceError: the source does not tell without sending the file.
         """
 
+    def has(self, sha256: str) -> bool:
+        """Whether the file with this hash is in the cache."""
+
+    def path(self, sha256: str) -> Path:
+        """Where the file with this hash is or would be."""
+
     def store(self, file: Path) -> Path:
         """Move a file that was made here into the cache and return its place there."""
 
