@@ -117,7 +117,12 @@ def _make_repodata(packages: Path, texts: dict[str, str], made: Path) -> None:
         stamp = rf"\g<1>{_REVISION}<"
         write_file(repomd, re.sub(r"(<timestamp>)\d+<", stamp, repomd.read_text(encoding="utf-8")))
         shutil.rmtree(made, ignore_errors=True)
-        repodata.rename(made)
+        try:
+            repodata.rename(made)
+        except OSError:
+            # Another build with this cache was faster; what it made is the same.
+            if not made.is_dir():
+                raise
 
 
 def _hash(value: object) -> str:

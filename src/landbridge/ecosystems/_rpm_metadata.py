@@ -11,7 +11,9 @@ from xml.etree import ElementTree as Xml
 
 import yaml
 
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+# All scalars as texts: a stream may be called 1.10.
+_Loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+_OF_MODULES = ("modulemd-defaults", "modulemd-obsoletes")
 
 
 class Nevra(NamedTuple):
@@ -95,7 +97,7 @@ def modules(files: Iterable[Path], locked: Iterable[Nevra]) -> str:
         return ""
     kept = _with_required(kept, streams, _default_streams(documents))
     of_modules = {stream.data["name"] for stream in kept}
-    kept += [d for d in documents if d.kind != "modulemd" and d.data.get("module") in of_modules]
+    kept += [d for d in documents if d.kind in _OF_MODULES and d.data.get("module") in of_modules]
     return "".join(f"---\n{text}\n...\n" for text in sorted({d.text for d in kept}))
 
 
@@ -135,7 +137,7 @@ def _documents(file: Path) -> Iterator[_Document]:
     texts = re.split(r"^(?:---|\.\.\.)[ \t]*$", file.read_text(encoding="utf-8"), flags=re.M)
     for text in filter(None, (text.strip("\n") for text in texts)):
         try:
-            content = yaml.load(text, Loader=_Loader)  # noqa: S506 - a safe loader
+            content = yaml.load(text, Loader=_Loader)  # noqa: S506 - makes texts only
         except yaml.YAMLError as error:
             raise ValueError(f"modules: {error}") from error
         if isinstance(content, dict) and isinstance(content.get("data"), dict):
@@ -143,14 +145,13 @@ def _documents(file: Path) -> Iterator[_Document]:
 
 
 def _artifacts(stream: _Document) -> list[str]:
-    rpms: list[str] = stream.data.get("artifacts", {}).get("rpms", [])
-    return rpms
+    return list((stream.data.get("artifacts") or {}).get("rpms") or [])
 
 
 def _default_streams(documents: list[_Document]) -> dict[str, str]:
     """The default stream of each module that has one."""
     return {
-        d.data["module"]: str(d.data["stream"])
+        d.data["module"]: d.data["stream"]
         for d in documents
         if d.kind == "modulemd-defaults" and "stream" in d.data
     }
@@ -162,9 +163,9 @@ def _with_required(
     """`kept` and the streams that they require, without which dnf takes no notice of them."""
     offered: dict[tuple[str, str], list[_Document]] = defaultdict(list)
     for stream in streams:
-        offered[stream.data["name"], str(stream.data["stream"])].append(stream)
+        offered[stream.data["name"], stream.data["stream"]].append(stream)
     found, position = list(kept), 0
-    seen = {(s.data["name"], str(s.data["stream"])) for s in kept}
+    seen = {(s.data["name"], s.data["stream"]) for s in kept}
     while position < len(found):
         for required in _requirements(found[position], defaults) - seen:
             seen.add(required)
@@ -176,9 +177,9 @@ def _with_required(
 def _requirements(stream: _Document, defaults: dict[str, str]) -> set[tuple[str, str]]:
     """Name and stream of each module that a stream runs with; any stream means the default."""
     return {
-        (module, str(name))
-        for dependency in stream.data.get("dependencies", [])
-        for module, names in dependency.get("requires", {}).items()
+        (module, name)
+        for dependency in stream.data.get("dependencies") or []
+        for module, names in (dependency.get("requires") or {}).items()
         for name in names or [defaults.get(module, "")]
         if module != "platform"
     }

@@ -12,8 +12,8 @@ import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -51,15 +51,15 @@ class Rpm:
         source: its name, also of its first package.
         version: version; the release is `release`.
         requires: names (with versions) that the first package requires.
-        others: further packages built from it, with what they require.
+        others: further packages built from it: name, and what it requires.
         tags: further lines of the first package's header (`Recommends: x`).
     """
 
     source: str
     version: str
-    requires: Sequence[str] = ()
-    others: dict[str, Sequence[str]] = field(default_factory=dict)
-    tags: Sequence[str] = ()
+    requires: tuple[str, ...] = ()
+    others: tuple[tuple[str, ...], ...] = ()
+    tags: tuple[str, ...] = ()
     release: str = "1"
 
 
@@ -67,35 +67,36 @@ class Rpm:
 PYTHON = Rpm("python3", "3.12.11")
 
 
-def build(work: Path, rpms: Sequence[Rpm]) -> list[Path]:
+# Every RPM is built once in a run of the tests.
+_BUILT = tempfile.TemporaryDirectory()
+
+
+@cache
+def build(rpm: Rpm) -> list[Path]:
     """The RPM files, without signatures."""
-    work.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(dir=_BUILT.name))
+    lines = [*(f"Requires: {need}" for need in rpm.requires), *rpm.tags]
+    text = SPEC.format(
+        source=rpm.source, version=rpm.version, release=rpm.release, lines="\n".join(lines)
+    )
+    for name, *requires in rpm.others:
+        needs = "\n".join(f"Requires: {need}" for need in requires)
+        text += SUBPACKAGE.format(name=name, lines=needs)
+    (work / "a.spec").write_text(text)
     defines = ["--define", f"_topdir {work}/top", "--define", "source_date_epoch_from_changelog 0"]
+    defines += ["--define", "use_source_date_epoch_as_buildtime 1"]
     # 2024-05-06 07:08:09 UTC is when everything here was built.
     environment = {**os.environ, "SOURCE_DATE_EPOCH": "1714979289"}
-    defines += ["--define", "use_source_date_epoch_as_buildtime 1"]
-    specs = []
-    for number, rpm in enumerate(rpms):
-        lines = [*(f"Requires: {need}" for need in rpm.requires), *rpm.tags]
-        text = SPEC.format(
-            source=rpm.source, version=rpm.version, release=rpm.release, lines="\n".join(lines)
-        )
-        for name, requires in rpm.others.items():
-            needs = "\n".join(f"Requires: {need}" for need in requires)
-            text += SUBPACKAGE.format(name=name, lines=needs)
-        specs.append(work / f"{number}.spec")
-        specs[-1].write_text(text)
-    for spec in specs:
-        tool("rpmbuild", "-bb", *defines, "--quiet", spec, env=environment)
+    tool("rpmbuild", "-bb", *defines, "--quiet", work / "a.spec", env=environment)
     return sorted((work / "top/RPMS/noarch").glob("*.rpm"))
 
 
 def repository(folder: Path, rpms: Sequence[Rpm]) -> Path:
     """A repository of unsigned RPMs and one of Python, with a key file beside it."""
-    with tempfile.TemporaryDirectory() as work:
-        folder.mkdir(parents=True, exist_ok=True)
-        for file in build(Path(work), [*rpms, PYTHON]):
-            shutil.copy(file, folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for rpm in (*rpms, PYTHON):
+        for file in build(rpm):
+            shutil.copy2(file, folder)
     tool("createrepo_c", "--quiet", folder)
     return folder
 
@@ -191,7 +192,7 @@ class Authority:
         self.certificate = folder / "ca.pem"
         new = ["-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=test authority"]
         out = ["-keyout", folder / "ca.key", "-out", self.certificate]
-        tool("openssl", "req", *new, *out, stderr=None)
+        tool("openssl", "req", *new, *out)
 
     def issue(self, name: str) -> tuple[Path, Path]:
         """A certificate for 127.0.0.1 and its key."""

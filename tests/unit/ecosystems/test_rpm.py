@@ -103,7 +103,7 @@ def test_the_platforms_python_is_taken_when_it_is_new_enough(
 
 
 def test_an_rpm_is_locked_with_its_licence_its_day_and_who_needs_it(site: Site) -> None:
-    lock = site.offer(Rpm("app", "1.0", ["lib"]), Rpm("lib", "2.0")).resolve("app")
+    lock = site.offer(Rpm("app", "1.0", ("lib",)), Rpm("lib", "2.0")).resolve("app")
     library = next(a for a in lock.of("rpm") if a.name == "lib")
     assert (library.license, library.released) == ("MIT", "2024-05-06")
     assert library.required_by == ["app"]
@@ -135,13 +135,13 @@ def test_two_targets_are_resolved_each_from_its_own_repositories(site: Site) -> 
 
 @pytest.mark.parametrize("weak", [True, False])
 def test_weak_dependencies_are_switchable(site: Site, weak: bool) -> None:
-    site.offer(Rpm("app", "1.0", tags=["Recommends: nice"]), Rpm("nice", "1.0"))
+    site.offer(Rpm("app", "1.0", tags=("Recommends: nice",)), Rpm("nice", "1.0"))
     part = rpm.resolve(site.stack("app", weak=weak), site.cache)
     assert versions(part) == {"app": "1.0-1", **({"nice": "1.0-1"} if weak else {})}
 
 
 def test_an_unknown_name_and_a_contradiction_are_told(site: Site) -> None:
-    site.offer(Rpm("app", "1.0", ["lib >= 3"]), Rpm("lib", "2.0"))
+    site.offer(Rpm("app", "1.0", ("lib >= 3",)), Rpm("lib", "2.0"))
     with pytest.raises(InputError, match="no such package in base: nosuch"):
         site.resolve("app", "nosuch")
     with pytest.raises(SourceError, match="nothing provides lib >= 3"):
@@ -150,18 +150,43 @@ def test_an_unknown_name_and_a_contradiction_are_told(site: Site) -> None:
 
 # What there is at first and what comes later, for the updates below.
 OLD = [
-    Rpm("a", "1", ["b"]),
-    Rpm("b", "1", others={"b-tools": ["b = 1"]}),
+    Rpm("a", "1", ("b",)),
+    Rpm(
+        "b",
+        "1",
+        others=(
+            (
+                "b-tools",
+                "b = 1",
+            ),
+        ),
+    ),
     Rpm("c", "1"),
-    Rpm("user-of-a", "1", ["a < 2"]),
-    Rpm("mail-old", "1", tags=["Provides: mail"]),
+    Rpm("user-of-a", "1", ("a < 2",)),
+    Rpm("mail-old", "1", tags=("Provides: mail",)),
 ]
 NEW = [
-    Rpm("a", "2", ["b >= 2", "extra"]),
-    Rpm("b", "2", others={"b-tools": ["b = 2"]}),
+    Rpm(
+        "a",
+        "2",
+        (
+            "b >= 2",
+            "extra",
+        ),
+    ),
+    Rpm(
+        "b",
+        "2",
+        others=(
+            (
+                "b-tools",
+                "b = 2",
+            ),
+        ),
+    ),
     Rpm("c", "2"),
-    Rpm("user-of-a", "2", ["a"]),
-    Rpm("a-mail", "1", tags=["Provides: mail"]),
+    Rpm("user-of-a", "2", ("a",)),
+    Rpm("a-mail", "1", tags=("Provides: mail",)),
     Rpm("extra", "1"),
 ]
 
@@ -215,7 +240,7 @@ def test_a_name_that_is_wanted_no_more_is_dropped(site: Site) -> None:
 
 def test_an_update_that_cannot_be_had_stays_at_what_can(site: Site) -> None:
     before = site.offer(*OLD).resolve("a", "c")
-    site.offer(*OLD, *NEW[1:], Rpm("b", "3", ["nowhere"]))
+    site.offer(*OLD, *NEW[1:], Rpm("b", "3", ("nowhere",)))
     after = site.resolve("a", "c", kept=Kept(before, frozenset({"b"})))
     assert versions(after) == {**versions(before), "b": "2-1"}
 
@@ -332,11 +357,11 @@ def defaults(module: str, name: str) -> str:
 
 MODULES = "".join(
     [
-        stream('"web"', '"1.0"', "web-0:1.0-1.noarch", requires="runtime: []"),
-        stream('"web"', '"2.0"', "web-0:2.0-1.noarch", requires="runtime: []"),
+        stream("web", "1.10", "web-0:1.0-1.noarch", requires="runtime: []"),
+        stream("web", "1.1", "web-0:2.0-1.noarch", requires="runtime: []"),
         stream("runtime", "stable", "runtime-0:1-1.noarch"),
         stream("other", "x", "other-0:1-1.noarch"),
-        defaults("web", '"1.0"'),
+        defaults("web", "1.10"),
         defaults("runtime", "stable"),
         defaults("other", "x"),
     ]
@@ -363,7 +388,7 @@ ADVISORIES = """\
 
 @pytest.mark.parametrize("compression", ["gz", "xz"])
 def test_advisories_are_cut_down_to_the_locked_packages(site: Site, compression: str) -> None:
-    site.offer(Rpm("app", "1.0", others={"app-doc": []}))
+    site.offer(Rpm("app", "1.0", others=(("app-doc",),)))
     upstream.add_metadata(site.repo, "updateinfo", ADVISORIES, compression)
     lock = site.resolve("app")
     text = lock.metadata[f"{FOLDER}/updateinfo.xml"]
@@ -385,7 +410,7 @@ def test_default_streams_count_and_their_modules_are_carried(site: Site) -> None
     upstream.add_metadata(site.repo, "modules", MODULES)
     lock = site.resolve("web")
     assert versions(lock) == {"web": "1.0-1"}, "2.0 is of a stream that is not the default"
-    documents = list(yaml.safe_load_all(lock.metadata[f"{FOLDER}/modules.yaml"]))
+    documents = list(yaml.load_all(lock.metadata[f"{FOLDER}/modules.yaml"], yaml.BaseLoader))
     found = {(d["document"], d["data"].get("name") or d["data"]["module"]) for d in documents}
     assert found == {
         ("modulemd", "web"),
@@ -393,7 +418,7 @@ def test_default_streams_count_and_their_modules_are_carried(site: Site) -> None
         ("modulemd-defaults", "web"),
         ("modulemd-defaults", "runtime"),
     }
-    assert [d["data"]["stream"] for d in documents if d["data"].get("name") == "web"] == ["1.0"]
+    assert [d["data"]["stream"] for d in documents if d["data"].get("name") == "web"] == ["1.10"]
 
 
 def test_broken_metadata_is_told(site: Site) -> None:
@@ -406,7 +431,7 @@ def test_broken_metadata_is_told(site: Site) -> None:
 @pytest.fixture
 def signed(site: Site, signer: upstream.Signer) -> Site:
     """A site whose packages, of a module with an advisory, are signed."""
-    site.offer(Rpm("app", "1.0", ["web"]), Rpm("web", "1.0"))
+    site.offer(Rpm("app", "1.0", ("web",)), Rpm("web", "1.0"))
     signer.public(site.folder / "key")
     signer.sign_rpms(site.repo)
     upstream.add_metadata(site.repo, "updateinfo", ADVISORIES)
@@ -446,7 +471,7 @@ def test_dnf_reads_the_advisories_and_the_modules_of_the_bundle(signed: Site) ->
     assert dnf(signed, root, *query, "--advisory=T-2024:2").split() == ["app-1.0"]
     assert dnf(signed, root, *query, "--sec-severity=Important").split() == ["app-1.0"]
     modules = dnf(signed, root, "module", "list")
-    assert re.search(r"^web +1\.0 \[d\]", modules, re.M)
+    assert re.search(r"^web +1\.10 \[d\]", modules, re.M)
     assert re.search(r"^runtime +stable \[d\]", modules, re.M)
     assert "other" not in modules
     found = dnf(signed, root, *query).split()
