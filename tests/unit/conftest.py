@@ -5,6 +5,15 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.unit.bundle_maker import Maker
+from tests.unit.bundle_maker import maker as new_maker
+
+
+@pytest.fixture(scope="session")
+def maker() -> Iterator[Maker]:
+    with new_maker() as made:
+        yield made
+
 
 @pytest.fixture
 def forget_checks() -> Iterator[None]:
