@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -323,7 +324,7 @@ def test_a_killed_build_is_continued(source: faulty.Source, cache: Cache) -> Non
     with subprocess.Popen(command) as child:
         part = cache.root / "incoming" / f"{SHA256}.part"
         while child.poll() is None and not (part.exists() and part.stat().st_size == 200_000):
-            pass
+            time.sleep(0.01)
         child.kill()
     never.set()
     cache.fetch([artifact(source)])
