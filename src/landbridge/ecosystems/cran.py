@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import operator
 import re
+import tarfile
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 from landbridge.ecosystems import Learner
 from landbridge.errors import InputError, SourceError
@@ -30,31 +34,49 @@ RECOMMENDED = frozenset(
     )
 )
 _NEEDS = ("Depends", "Imports", "LinkingTo")
+# `name (>= 1.2)`, the version being optional ("Writing R Extensions", package dependencies).
+_NEED = re.compile(r"\s*([\w.]+)\s*(?:\(\s*([<>=!]+)\s*([\w.-]+)\s*\))?\s*$")
+_COMPARE: dict[str, Callable[[list[int], list[int]], bool]] = {
+    ">=": operator.ge,
+    ">": operator.gt,
+    "<=": operator.le,
+    "<": operator.lt,
+    "==": operator.eq,
+    "!=": operator.ne,
+}
 
 
-def resolve(stack: Stack, learner: Learner, _kept: Kept | None = None) -> Part:
+class Need(NamedTuple):
+    """A package that another one needs, and in which versions; empty for any."""
+
+    name: str
+    operator: str = ""
+    version: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.operator} {self.version})" if self.operator else self.name
+
+    def is_met_by(self, version: str) -> bool:
+        """Whether `version` will do, by R's comparison."""
+        if self.operator not in _COMPARE:
+            return True
+        return _COMPARE[self.operator](version_key(version), version_key(self.version))
+
+
+def resolve(stack: Stack, learner: Learner, kept: Kept | None = None) -> Part:
     """Follow Depends, Imports and LinkingTo from the wanted packages to the end."""
     if not stack.r.packages or stack.sources.cran is None:
         return Part([])
     base = stack.sources.cran.url.rstrip("/") + "/src/contrib"
     stanzas = parse_packages(_read_index(base, learner))
-    needed_by = closure(stack.r.packages, stanzas, base)
+    locked = {a.name: a for a in kept.of("cran")} if kept else {}
+    chosen, needed_by = _least_change(stack.r.packages, stanzas, locked, base)
 
     def artifact(name: str) -> Artifact:
-        fields = stanzas[name]
-        url = f"{base}/{name}_{fields['Version']}.tar.gz"
-        file = learner.learn(url, fields.get("MD5sum"))
-        return Artifact(
-            ecosystem="cran",
-            name=name,
-            version=fields["Version"],
-            path=f"{CONTRIB}/{name}_{fields['Version']}.tar.gz",
-            url=url,
-            sha256=sha256_of(file),
-            size=file.stat().st_size,
-            required_by=sorted(needed_by[name]),
-            index_entry=fields["stanza"],
-        )
+        old = locked.get(name)
+        same = old and chosen[name]["stanza"] == old.index_entry
+        found = old if old and same else _artifact(chosen[name], base, learner)
+        return found.model_copy(update={"required_by": sorted(needed_by[name])})
 
     with ThreadPoolExecutor() as pool:
         return Part(list(pool.map(artifact, sorted(needed_by))))
@@ -70,28 +92,50 @@ def index(root: Path, lock: Lock, _learner: Learner) -> None:
     write_gzip(root / CONTRIB / "PACKAGES.gz", text)
 
 
+def alternatives(artifact: Artifact) -> list[str]:
+    """Other URLs of a package: mirrors move what is superseded to the Archive.
+
+    Args:
+        artifact: of this ecosystem.
+    """
+    base, _, rest = artifact.url.partition("/src/contrib/")
+    file = rest.rsplit("/", 1)[-1]
+    contrib = f"{base}/src/contrib"
+    return [f"{contrib}/Archive/{artifact.name}/{file}", f"{contrib}/{file}"]
+
+
 def parse_packages(text: str) -> dict[str, dict[str, str]]:
     """Read a PACKAGES file.
 
     Returns:
         The fields of each package by its name, and under `stanza` its text as it stands.
-        Of several versions of a package the last counts, as in R.
+        Of several versions of a package the highest counts, as in R; those in a folder of
+        their own (`Path`) are for other releases of R.
     """
     packages: dict[str, dict[str, str]] = {}
     for stanza in re.split(r"\n\s*\n", text.strip()):
         unfolded = re.sub(r"\n[ \t]+", " ", stanza)
         pairs = (line.split(":", 1) for line in unfolded.splitlines() if ":" in line)
         fields = {key.strip(): value.strip() for key, value in pairs}
-        if "Package" in fields and "Version" in fields:
+        if "Package" not in fields or "Version" not in fields or "Path" in fields:
+            continue
+        other = packages.get(fields["Package"])
+        if other is None or version_key(fields["Version"]) >= version_key(other["Version"]):
             packages[fields["Package"]] = {**fields, "stanza": stanza.strip("\n")}
     return packages
 
 
-def needs(fields: dict[str, str]) -> list[str]:
-    """Names that a package needs to be built and loaded, R's own left out."""
+def version_key(version: str) -> list[int]:
+    """What R compares of a version (`package_version`): its numbers, one after the other."""
+    return [int(number) for number in re.findall(r"\d+", version)]
+
+
+def needs(fields: dict[str, str]) -> list[Need]:
+    """What a package needs to be built and loaded, R's own left out."""
     entries = ",".join(fields[key] for key in _NEEDS if key in fields).split(",")
-    names = {re.sub(r"\(.*", "", entry).strip() for entry in entries}
-    return sorted(names - BASE - {""})
+    matches = [_NEED.match(entry) for entry in entries]
+    found = {Need(m[1], m[2] or "", m[3] or "") for m in matches if m}
+    return sorted(need for need in found if need.name not in BASE)
 
 
 def closure(
@@ -115,24 +159,99 @@ def closure(
     while queue:
         name = queue.pop()
         for need in needs(stanzas[name]):
-            if need not in stanzas:
-                if need in RECOMMENDED:
+            if need.name not in stanzas:
+                if need.name in RECOMMENDED:
                     continue
                 raise SourceError(
                     f"r: {name} needs {need}, which {where} does not have", "complete the mirror"
                 )
-            if need not in needed_by:
-                needed_by[need] = set()
-                queue.append(need)
-            needed_by[need].add(name)
+            if need.name not in needed_by:
+                needed_by[need.name] = set()
+                queue.append(need.name)
+            needed_by[need.name].add(name)
     return needed_by
+
+
+def _least_change(
+    wanted: list[str],
+    newest: dict[str, dict[str, str]],
+    locked: dict[str, Artifact],
+    where: str,
+) -> tuple[dict[str, dict[str, str]], dict[str, set[str]]]:
+    """The stanzas to take, and who needs whom: what is locked stays until a need is not met.
+
+    Then the needed package moves to its newest version, or where that is so already, the one
+    that needs it.
+
+    Raises:
+        SourceError: the source's own packages do not meet each other's needs.
+    """
+    staying = {n: s for a in locked.values() for n, s in parse_packages(a.index_entry).items()}
+    while True:
+        chosen = {**newest, **staying}
+        needed_by = closure(wanted, chosen, where)
+        unmet = [
+            (name, need)
+            for name in sorted(needed_by)
+            for need in needs(chosen[name])
+            if need.name in needed_by and not need.is_met_by(chosen[need.name]["Version"])
+        ]
+        if not unmet:
+            return chosen, needed_by
+        moving, faults = set(), []
+        for name, need in unmet:
+            movable = [n for n in (need.name, name) if n in staying and n in newest]
+            moving.update(movable[:1])
+            if not movable:
+                faults.append(f"{name} needs {need}, there is {chosen[need.name]['Version']}")
+        if faults:
+            raise SourceError(f"r: {where}: {'; '.join(faults)}", "sync or complete the mirror")
+        staying = {name: fields for name, fields in staying.items() if name not in moving}
+
+
+def _artifact(fields: dict[str, str], base: str, learner: Learner) -> Artifact:
+    name, version = fields["Package"], fields["Version"]
+    file_name = f"{name}_{version}.tar.gz"
+    file = learner.learn(f"{base}/{file_name}", fields.get("MD5sum"))
+    return Artifact(
+        ecosystem="cran",
+        name=name,
+        version=version,
+        path=f"{CONTRIB}/{file_name}",
+        url=f"{base}/{file_name}",
+        sha256=sha256_of(file),
+        size=file.stat().st_size,
+        license=fields.get("License", ""),
+        released=_day(fields) or _day(_description(file, name)),
+        index_entry=fields["stanza"],
+    )
+
+
+def _day(fields: dict[str, str]) -> str:
+    """The day of publication, in an index or a package's own DESCRIPTION."""
+    for key in ("Published", "Date/Publication", "Packaged"):
+        if match := re.match(r"\d{4}-\d{2}-\d{2}", fields.get(key, "")):
+            return match[0]
+    return ""
+
+
+def _description(file: Path, name: str) -> dict[str, str]:
+    """The fields of a package's DESCRIPTION; none where it cannot be read."""
+    try:
+        with tarfile.open(file) as tar:
+            member = next((m for m in tar if m.name == f"{name}/DESCRIPTION"), None)
+            stream = tar.extractfile(member) if member else None
+            text = stream.read().decode(errors="replace") if stream else ""
+    except (tarfile.TarError, OSError, EOFError):
+        return {}
+    return parse_packages(text).get(name, {})
 
 
 def _read_index(base: str, learner: Learner) -> str:
     """PACKAGES.gz, which every mirror has; PACKAGES where a plain folder lacks it."""
     try:
-        return gzip.decompress(learner.learn(f"{base}/PACKAGES.gz").read_bytes()).decode()
+        return gzip.decompress(learner.metadata(f"{base}/PACKAGES.gz").read_bytes()).decode()
     except SourceError:
-        return learner.learn(f"{base}/PACKAGES").read_text(encoding="utf-8")
+        return learner.metadata(f"{base}/PACKAGES").read_text(encoding="utf-8")
     except (OSError, EOFError, UnicodeDecodeError) as error:
         raise SourceError(f"{base}/PACKAGES.gz: {error}", "sync the mirror") from error
