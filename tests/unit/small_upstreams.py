@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import json
@@ -118,7 +119,8 @@ def cran_mirror(folder: Path, stanzas: dict[str, dict[str, str]]) -> None:
     for name, fields in stanzas.items():
         text = f"Package: {name}\n" + "".join(f"{k}: {v}\n" for k, v in fields.items())
         file = contrib / f"{name}_{fields['Version']}.tar.gz"
-        with tarfile.open(file, "w:gz") as tar:
+        # The same bytes whenever it is made.
+        with gzip.GzipFile(file, "wb", mtime=0) as packed, tarfile.open(None, "w", packed) as tar:
             member = tarfile.TarInfo(f"{name}/DESCRIPTION")
             member.size = len(text)
             tar.addfile(member, io.BytesIO(text.encode()))

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from landbridge.access import Access
 from landbridge.bundle.build import Options, space_to_assemble
 from landbridge.bundle.content import IMAGE_FACTOR, R_FACTOR
 from landbridge.bundle.fetch import BUILT, Cache
@@ -80,6 +79,17 @@ class Plan:
         return sum(share.fetch_bytes for share in self.ecosystems.values())
 
 
+class _Looked(Cache):
+    """The cache as it stands: no folder is made, nothing is read again or mended."""
+
+    def folder(self, name: str) -> Path:
+        return self.root / name
+
+    def has(self, sha256: str, size: int | None = None) -> bool:
+        path = self.path(sha256)
+        return path.is_file() and size in (None, path.stat().st_size)
+
+
 def plan(options: Options) -> Plan:
     """Tell what a build of these options would do; touches no network and writes nothing.
 
@@ -90,8 +100,7 @@ def plan(options: Options) -> Plan:
     stack = load_stack(options.stack_file, options.sources, complete=False)
     lock = fitting_lock(options, stack)
     enforce_policy(options, lock)
-    store = Cache(options.cache, access=Access(stack.sources.access))
-    missing = _missing(lock, store)
+    missing = _missing(lock, _Looked(options.cache))
     names = dict.fromkeys(artifact.ecosystem for artifact in lock.artifacts)
     shares = {str(name): _share(lock.of(name), missing) for name in names}
     cache = _space(options.cache, sum(artifact.size for artifact in missing.values()))

@@ -19,7 +19,7 @@ from landbridge.bundle.plan import plan as plan_bundle
 from landbridge.bundle.sign import SigningKey
 from landbridge.bundle.volumes import parse_size
 from landbridge.bundle.volumes import split as split_volumes
-from landbridge.cli import sign
+from landbridge.cli import delta, sign
 from landbridge.cli.options import (
     AsJson,
     BundleFolder,
@@ -176,3 +176,5 @@ def _space(space: Space) -> str:
 # The verbs of a finished bundle.
 app.command("sign")(sign.sign)
 app.command("verify")(sign.verify)
+app.command("delta")(delta.delta)
+app.command("split")(delta.split)

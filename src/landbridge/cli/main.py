@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from landbridge.cli import apply, bundle, lock, stack, verify
+from landbridge.cli import apply, bundle, depot, lock, stack, verify
 from landbridge.errors import LandbridgeError
 
 INTERRUPTED = 130
@@ -21,6 +21,7 @@ app = typer.Typer(
 # A verb of its own:     app.command(name="verb")(module.function).
 app.command(name="apply")(apply.apply)
 app.add_typer(bundle.app, name="bundle")
+app.add_typer(depot.app, name="depot")
 app.add_typer(lock.app, name="lock")
 app.add_typer(stack.app, name="stack")
 app.command(name="verify")(verify.verify)
