@@ -11,7 +11,8 @@ LAB := $(BIN)/python -m tests.lab
 # What the lab needs on the Debian machine itself; nodes are made of none of it.
 LAB_PACKAGES := podman crun netavark aardvark-dns conmon catatonit fuse-overlayfs slirp4netns \
   uidmap skopeo dnf python3-dnf rpm createrepo-c debootstrap dpkg-dev nftables iptables iproute2 socat \
-  patchelf binutils docker-registry busybox-static gnupg openssh-client gcc libc6-dev git
+  patchelf binutils docker-registry busybox-static gnupg openssh-client gcc libc6-dev git \
+  faketime zstd
 # Unit tests of R's modules and indexes ask the real R.
 LAB_PACKAGES += r-base-core
 

@@ -14,6 +14,8 @@ from tests.lab import inventory, nodes, podman
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
+# What a refused node must still lack.
+TRACES = "/opt/landbridge /etc/landbridge /usr/local/bin/landbridge /var/lib/landbridge"
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,18 @@ def run(*command: str | Path) -> Ended:
     return Ended(done.returncode, done.stdout)
 
 
+def linked(source: Path, target: Path) -> Path:
+    """A copy of a bundle that shares every file with it; change a file only by replacing it."""
+    subprocess.run(["cp", "-al", source, target], check=True)
+    return target
+
+
+def replace(path: Path, data: bytes) -> None:
+    """Give one copy's file another content."""
+    path.unlink()
+    path.write_bytes(data)
+
+
 @dataclass(frozen=True)
 class LabNode:
     """A lab node with an inventory of its own."""
@@ -51,6 +65,17 @@ class LabNode:
         """Run a shell script on the node as root."""
         done = podman.run("exec", self.name, "sh", "-c", script, check=False)
         return Ended(done.returncode, done.stdout + done.stderr)
+
+    def bootstrap(self, folder: str = nodes.BUNDLE_MOUNT, *options: str) -> Ended:
+        """bootstrap.sh of a bundle on the node, told to trust the lab's key."""
+        key = lab_bundle.public_key().read_text()
+        words = " ".join(options)
+        return self.run(f"{folder}/bootstrap.sh --trust-key - {words} <<'KEY'\n{key}KEY\n")
+
+    def assert_untouched(self) -> None:
+        """Nothing that Landbridge makes is on the node."""
+        left = self.run(f"ls -d {TRACES} 2>/dev/null; rpm -q podman").output
+        assert left.strip() == "package podman is not installed"
 
     def inventory(self, depot: str = nodes.BUNDLE_MOUNT) -> Path:
         """An inventory of this node alone, with the bundle at `depot`."""

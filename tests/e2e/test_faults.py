@@ -2,29 +2,16 @@
 
 import json
 import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import BIN, LabNode, run
+from tests.e2e.conftest import BIN, LabNode, linked, replace, run
+from tests.lab import bundle as lab_bundle
 from tests.lab import nodes, paths
 
 DEPOT = nodes.BUNDLE_MOUNT
-# What a refused node must still lack.
-TRACES = "/opt/landbridge /etc/landbridge /usr/local/bin/landbridge /var/lib/landbridge"
-
-
-def linked(source: Path, target: Path) -> Path:
-    """A copy of a bundle that shares every file with it; change a file only by replacing it."""
-    subprocess.run(["cp", "-al", source, target], check=True)
-    return target
-
-
-def replace(path: Path, data: bytes) -> None:
-    path.unlink()
-    path.write_bytes(data)
 
 
 def large_wheel(bundle: Path) -> Path:
@@ -57,11 +44,6 @@ def node(boot: Callable[..., LabNode], bundles: Path) -> LabNode:
     return boot("faults", "el9", bundles)
 
 
-def assert_untouched(node: LabNode) -> None:
-    left = node.run(f"ls -d {TRACES} 2>/dev/null; rpm -q podman").output
-    assert left.strip() == "package podman is not installed"
-
-
 @pytest.mark.parametrize(
     ("depot", "said"),
     [
@@ -76,7 +58,7 @@ def test_apply_refuses_before_anything_is_touched(node: LabNode, depot: str, sai
     assert ended.code not in (0, 2)
     assert said in ended.output
     assert "mend: " in ended.output
-    assert_untouched(node)
+    node.assert_untouched()
 
 
 @pytest.mark.parametrize(
@@ -84,16 +66,16 @@ def test_apply_refuses_before_anything_is_touched(node: LabNode, depot: str, sai
     [("truncated", ".whl"), ("el10-only", "el10-x86_64"), ("aarch64", "el9-aarch64")],
 )
 def test_bootstrap_refuses_before_anything_is_touched(node: LabNode, depot: str, said: str) -> None:
-    ended = node.run(f"{DEPOT}/{depot}/bootstrap.sh")
+    ended = node.bootstrap(f"{DEPOT}/{depot}")
     assert ended.code != 0
     assert said in ended.output
-    assert_untouched(node)
+    node.assert_untouched()
 
 
 def test_a_full_disk_is_found_before_anything_is_put_on_it(node: LabNode) -> None:
     assert node.run("mount -t tmpfs -o size=40m tmpfs /opt").code == 0
     try:
-        by_hand = node.run(f"{DEPOT}/whole/bootstrap.sh")
+        by_hand = node.bootstrap(f"{DEPOT}/whole")
         over_ssh = node.apply(depot=f"{DEPOT}/whole")
         inside = node.run("ls -A /opt").output
     finally:
@@ -103,11 +85,11 @@ def test_a_full_disk_is_found_before_anything_is_put_on_it(node: LabNode) -> Non
     assert over_ssh.code not in (0, 2)
     assert "the filesystem of /opt has" in over_ssh.output
     assert not inside
-    assert_untouched(node)
+    node.assert_untouched()
 
 
 def test_after_the_mend_the_same_node_bootstraps(node: LabNode) -> None:
-    ended = node.run(f"{DEPOT}/whole/bootstrap.sh")
+    ended = node.bootstrap(f"{DEPOT}/whole")
     assert ended.code == 0, ended.output
     assert "landbridge apply" in ended.output.strip().splitlines()[-1]
     again = node.run(f"{DEPOT}/whole/bootstrap.sh")
@@ -127,11 +109,11 @@ def test_an_unreachable_node_is_named(node: LabNode) -> None:
 
 
 def test_verify_names_the_truncated_file(bundles: Path) -> None:
-    damaged = bundles / "truncated"
-    ended = run(BIN / "landbridge", "bundle", "verify", damaged)
+    verify = (BIN / "landbridge", "bundle", "verify", "--key", lab_bundle.public_key())
+    ended = run(*verify, bundles / "truncated")
     assert ended.code == 1
     assert str(large_wheel(bundles / "whole").relative_to(bundles / "whole")) in ended.output
-    assert run(BIN / "landbridge", "bundle", "verify", bundles / "whole").code == 0
+    assert run(*verify, bundles / "whole").code == 0
 
 
 def test_a_wrong_key_is_named_with_its_line(tmp_path: Path) -> None:

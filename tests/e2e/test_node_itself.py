@@ -14,7 +14,7 @@ from tests.lab import nodes
 def node(boot: Callable[..., LabNode], bundle: Path) -> LabNode:
     """An EL10-like node after its bootstrap."""
     node = boot("itself", "el10", bundle)
-    ended = node.run(f"{nodes.BUNDLE_MOUNT}/bootstrap.sh")
+    ended = node.bootstrap()
     assert ended.code == 0, ended.output
     return node
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from landbridge.errors import BundleError
@@ -16,6 +17,8 @@ STACK = ROOT / "stacks" / "minimal.yml"
 CHECKOUT = ("pyproject.toml", "README.md", "LICENSE", "site.yml", "ansible.cfg", "src")
 CHECKOUT += ("playbooks", "roles", "inventories", "tests/host", "stacks")
 
+OWNER = "Landbridge lab's releases (throw-away key) <release@landbridge.invalid>"
+
 # Running nodes have older bundles mounted; they cost little, for bundles share their files.
 KEEP = 3
 
@@ -23,7 +26,8 @@ KEEP = 3
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command `bundle`."""
     parser = subparsers.add_parser("bundle", help="build the bundle (cached); print its directory")
-    parser.set_defaults(run=lambda _: print(build()))
+    parser.add_argument("--key", action="store_true", help="print its public key's file instead")
+    parser.set_defaults(run=lambda options: print(public_key() if options.key else build()))
 
 
 def build() -> Path:
@@ -33,8 +37,18 @@ def build() -> Path:
         BundleError: `landbridge bundle build` failed; its own message stands above.
     """
     inputs = [str(path) for path in upstreams.products().values()]
-    key = paths.key(*inputs, *checkout_files())
+    key = paths.key(*inputs, secret_key().parent.name, *checkout_files())
     return paths.product("bundle", key, _make, keep=KEEP) / "bundle"
+
+
+def secret_key() -> Path:
+    """The armored key that signs the lab's bundles; made once per cache, without a passphrase."""
+    return paths.product("release-key", paths.key(OWNER), _make_key) / "secret.asc"
+
+
+def public_key() -> Path:
+    """The armored public half, which the lab's nodes trust."""
+    return secret_key().with_name("public.asc")
 
 
 def checkout_files() -> list[Path]:
@@ -50,7 +64,7 @@ def _make(directory: Path) -> None:
     command = [Path(sys.executable).with_name("landbridge"), "bundle", "build", STACK]
     command += ["--output", directory / "bundle", "--cache", paths.cache() / "downloads"]
     # Not beside the stack: the upstreams' ports change, and the checkout stays as it is.
-    command += ["--lock", directory / "minimal.lock"]
+    command += ["--lock", directory / "minimal.lock", "--sign-key", secret_key()]
     with upstreams.served() as sources:
         # Our own standard output is the bundle's directory and nothing else.
         done = subprocess.run(
@@ -58,3 +72,19 @@ def _make(directory: Path) -> None:
         )
     if done.returncode:
         raise BundleError("the lab's bundle could not be built", "read the message above")
+
+
+def _make_key(directory: Path) -> None:
+    # A socket's path is at most 107 bytes long, so the keyring is not in the cache.
+    with tempfile.TemporaryDirectory() as home:
+        gpg = ["gpg", "--homedir", home, "--batch", "--pinentry-mode=loopback", "--passphrase", ""]
+        try:
+            _run(*gpg, "--quick-generate-key", OWNER, "rsa3072", "sign", "never")
+            for kind, what in (("secret", "--export-secret-keys"), ("public", "--export")):
+                _run(*gpg, "--armor", "--output", directory / f"{kind}.asc", what)
+        finally:
+            _run("gpgconf", "--homedir", home, "--kill", "all")
+
+
+def _run(*command: str | Path) -> None:
+    subprocess.run(command, check=True, capture_output=True)

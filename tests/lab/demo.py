@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import time
@@ -21,6 +22,7 @@ LAB = [sys.executable, "-m", "tests.lab"]
 # One node is converged over SSH from the checkout, the other converges itself: both ways run.
 OVER_SSH, BY_ITSELF = ("demo-el9", "el9"), ("demo-el10", "el10")
 TAIL_LINES = 40
+NOTHING = Path(os.devnull)
 
 
 @dataclass
@@ -40,12 +42,14 @@ class Story:
         self.seconds[title] = time.monotonic() - start
         print(f"[{number}] {title}: {self.seconds[title]:.1f} s", flush=True)
 
-    def run(self, log: str, *command: str | Path) -> str:
+    def run(self, log: str, *command: str | Path, stdin: Path = NOTHING) -> str:
         """Run a command, keep what it says in log files, and return its standard output."""
         words = [str(word) for word in command]
         out, errors = self.logs / f"{log}.out", self.logs / f"{log}.log"
-        with out.open("w") as stdout, errors.open("w") as stderr:
-            done = subprocess.run(words, cwd=ROOT, stdout=stdout, stderr=stderr, check=False)
+        with out.open("w") as stdout, errors.open("w") as stderr, stdin.open("rb") as given:
+            done = subprocess.run(
+                words, cwd=ROOT, stdin=given, stdout=stdout, stderr=stderr, check=False
+            )
         text = out.read_text(errors="replace")
         if done.returncode:
             said = (text + errors.read_text(errors="replace")).splitlines()
@@ -55,9 +59,9 @@ class Story:
             )
         return text
 
-    def on(self, node: str, log: str, *command: str) -> str:
+    def on(self, node: str, log: str, *command: str, stdin: Path = NOTHING) -> str:
         """Run a command on a node as root."""
-        return self.run(log, *LAB, "node", "exec", node, "--", *command)
+        return self.run(log, *LAB, "node", "exec", node, "--", *command, stdin=stdin)
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -81,10 +85,11 @@ def demo() -> int:
     with story.stage("lab upstreams (RPM, conda, CRAN, images) and node images"):
         story.run("build", *LAB, "build")
         story.run("upstreams", *LAB, "upstreams", "build")
-    with story.stage("landbridge bundle build stacks/minimal.yml"):
+    with story.stage("landbridge bundle build stacks/minimal.yml, signed"):
         directory = bundle.build()
     with story.stage("landbridge bundle verify"):
-        story.run("bundle-verify", BIN / "landbridge", "bundle", "verify", directory)
+        key = bundle.public_key()
+        story.run("bundle-verify", BIN / "landbridge", "bundle", "verify", directory, "--key", key)
     with story.stage("boot an EL9-like and an EL10-like node with no route out"):
         for name, platform in (OVER_SSH, BY_ITSELF):
             story.run(
@@ -93,7 +98,8 @@ def demo() -> int:
             )
     for name, _ in (OVER_SSH, BY_ITSELF):
         with story.stage(f"bootstrap.sh on {name}"):
-            story.on(name, f"{name}-bootstrap", f"{nodes.BUNDLE_MOUNT}/bootstrap.sh")
+            command = (f"{nodes.BUNDLE_MOUNT}/bootstrap.sh", "--trust-key", "-")
+            story.on(name, f"{name}-bootstrap", *command, stdin=key)
     hosts = inventory.write(logs / "inventory.yml", [OVER_SSH[0]])
     converge(story, hosts)
     verify(story, hosts)

@@ -7,11 +7,11 @@ from typing import Any
 
 import yaml
 
-from tests.lab import nodes
+from tests.lab import bundle, nodes
 
 
 def write(file: Path, names: list[str], depot: str = nodes.BUNDLE_MOUNT) -> Path:
-    """Write the inventory of `names`.
+    """Write the inventory of `names`, which trust the lab's key.
 
     Args:
         file: where; a name that ends in `.yml`.
@@ -19,7 +19,8 @@ def write(file: Path, names: list[str], depot: str = nodes.BUNDLE_MOUNT) -> Path
         depot: the bundle's directory on the nodes.
     """
     hosts = {name: _variables(nodes.find(name)) for name in names}
-    everything = {"hosts": hosts, "vars": {"landbridge_depot": depot}}
+    trusted = {"landbridge_trusted_keys": [bundle.public_key().read_text()]}
+    everything = {"hosts": hosts, "vars": {"landbridge_depot": depot, **trusted}}
     file.write_text(yaml.safe_dump({"all": everything}, sort_keys=False))
     return file
 
