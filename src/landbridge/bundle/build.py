@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib.resources import files as package_files
@@ -15,7 +15,7 @@ from landbridge.bundle import manifest, sbom, sign, toolkit, unchanged
 from landbridge.bundle.content import NAME as CONTENT
 from landbridge.bundle.content import content
 from landbridge.bundle.fetch import BUILT, Cache, Tell
-from landbridge.ecosystems import Maker, oci
+from landbridge.ecosystems import Maker, cran, oci
 from landbridge.errors import InputError
 from landbridge.files import (
     exclusive,
@@ -205,10 +205,16 @@ def _fetch(job: _Job) -> None:
     artifacts = job.lock.artifacts
     images = [image for image in job.lock.of("oci") if not oci.has(image, job.store)]
     need_space(job.store.root, sum(image.size for image in images), "fetching the images")
-    job.store.fetch([artifact for artifact in artifacts if not maker(artifact)])
+    files = [artifact for artifact in artifacts if not maker(artifact)]
+    job.store.fetch(files, _alternatives)
     for artifact in artifacts:
         if make := maker(artifact):
             make(artifact, job.stack.sources, job.store)
+
+
+def _alternatives(artifact: Artifact) -> Sequence[str]:
+    """Where an artifact may have gone since it was locked."""
+    return cran.alternatives(artifact) if artifact.ecosystem == "cran" else ()
 
 
 def _assemble(job: _Job) -> None:
