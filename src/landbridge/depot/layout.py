@@ -19,7 +19,7 @@ from landbridge.files import exclusive, full_disk_named, put_in_place, recover
 
 DEFAULT = Path("/var/lib/landbridge/depot")
 # Ours and of no use once their process is gone.
-_LEFTOVERS = ".landbridge-*"
+_LEFTOVERS = (".landbridge-*", ".new-*")
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,16 @@ class Layout:
             for folder in (self.root, self.releases, self.incoming):
                 folder.mkdir(parents=True, exist_ok=True)
                 folder.chmod(0o755)
-            for leftover in self.incoming.glob(_LEFTOVERS):
-                shutil.rmtree(leftover)
+            self._remove_leftovers()
             yield
+
+    def _remove_leftovers(self) -> None:
+        for pattern in _LEFTOVERS:
+            for leftover in self.incoming.glob(pattern):
+                if leftover.is_dir():
+                    shutil.rmtree(leftover)
+                else:
+                    leftover.unlink()
 
     def refuse_older(self, release: str, signed: int, *, allowed: bool) -> None:
         """Refuse what was signed before the current release, unless that is allowed.
