@@ -179,15 +179,17 @@ def test_a_private_ca_and_a_client_certificate_open_the_source(
 
 @pytest.mark.parametrize("ca", [True, False])
 def test_without_certificates_the_mend_names_them(
-    guarded: faulty.Source, pki: Path, tmp_path: Path, ca: bool
+    guarded: faulty.Source, pki: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ca: bool
 ) -> None:
     """At once, for no second try changes it."""
-    entry = Entry(url=guarded.url, ca=f"{pki}/ca.pem" if ca else None)
-    store = Cache(tmp_path / "cache", access=Access([entry]), pauses=(999,))
+    store = cache(tmp_path, Entry(url=guarded.url, ca=f"{pki}/ca.pem" if ca else None))
+    pauses: list[float] = []
+    monkeypatch.setattr(store, "_pause", pauses.append)
     with pytest.raises(SourceError, match=r"/a: .*(?i:certificate)") as caught:
         store.learn(f"{guarded.url}/a")
     assert "client_cert" in caught.value.mend
     assert "`ca`" in caught.value.mend
+    assert pauses == []
 
 
 @pytest.mark.parametrize("key", ["locked.key", "server.key", "ca.pem"])

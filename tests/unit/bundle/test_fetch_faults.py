@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import os
 import subprocess
@@ -10,13 +11,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
 
 import pytest
 
 from landbridge.bundle import fetch, transport
 from landbridge.bundle.fetch import Cache
-from landbridge.bundle.part import SEAL, Part
+from landbridge.bundle.part import SEAL, Part, hold
 from landbridge.errors import LandbridgeError, SourceError
 from landbridge.lock import Artifact
 from tests.unit import fault_server as faulty
@@ -284,11 +286,11 @@ def test_two_builds_at_once_fetch_each_file_once(source: faulty.Source, tmp_path
     both = [Cache(tmp_path / "cache", pauses=()) for _ in range(2)]
     go_on, begun = threading.Event(), threading.Event()
 
-    def hold(handler: faulty.Handler, content: bytes) -> None:
+    def pause(handler: faulty.Handler, content: bytes) -> None:
         begun.set()
         faulty.silent(1000, go_on)(handler, content)
 
-    source.script["/a"] = [hold]
+    source.script["/a"] = [pause]
     first = threading.Thread(target=both[0].fetch, args=([artifact(source)],))
     first.start()
     assert begun.wait(30)
@@ -302,6 +304,27 @@ def test_two_builds_at_once_fetch_each_file_once(source: faulty.Source, tmp_path
     assert is_whole(both[1])
     assert len(source.gets("/a")) == 1
     assert both[1].fetched == 0
+
+
+def test_a_part_that_is_moved_just_before_it_is_locked_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another build put the file in its place: writing on would damage the cache."""
+    path, place = tmp_path / "x.part", tmp_path / "place"
+    path.write_bytes(DATA)
+
+    def moved_first(file: FileIO, how: int) -> None:
+        if not place.exists():
+            path.rename(place)
+        flock(file, how)
+
+    flock = fcntl.flock
+    monkeypatch.setattr(fcntl, "flock", moved_first)
+    with hold(path, lambda: None) as part:
+        part.clear()
+        part.append(b"new")
+    assert place.read_bytes() == DATA
+    assert path.read_bytes() == b"new"
 
 
 CHILD = """
