@@ -1,4 +1,4 @@
-"""Asks pip what it would install on a node: its installation report (pip's own JSON format)."""
+"""Asks pip what it would install on a node: its installation report (pip's own JSON)."""
 
 from __future__ import annotations
 
@@ -33,6 +33,8 @@ class Item(NamedTuple):
         version: its version.
         url: where the file is, without credentials.
         sha256: hex digest, empty where the index does not tell.
+        size: bytes, 0 where the index does not tell.
+        released: day of its upload, empty where the index does not tell.
         license: as its metadata says.
         requires: its requirements (`Requires-Dist`), those of extras left out.
         is_wheel: whether it is a wheel, not a source.
@@ -42,6 +44,8 @@ class Item(NamedTuple):
     version: str
     url: str
     sha256: str
+    size: int
+    released: str
     license: str
     requires: tuple[str, ...]
     is_wheel: bool
@@ -121,6 +125,8 @@ def _item(entry: dict[str, Any]) -> Item:
         version=metadata["version"],
         url=url,
         sha256=source.get("archive_info", {}).get("hashes", {}).get("sha256", ""),
+        size=entry["index"].get("size", 0),
+        released=entry["index"].get("upload-time", "")[:10],
         license=_license(metadata),
         requires=tuple(r for r in metadata.get("requires_dist", []) if "extra ==" not in r),
         is_wheel=urlsplit(url).path.endswith(".whl"),

@@ -9,6 +9,7 @@ import tomllib
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -292,12 +293,11 @@ def _artifacts(
 
 
 def _artifact(item: Item, learner: Learner) -> Artifact:
-    """Size and day come from the file's source; only what it does not tell is fetched."""
-    sha256, released = item.sha256, ""
-    try:
-        size, released = learner.head(item.url)
-    except SourceError:
-        size = 0
+    """What the index does not tell, the file's server may; else the file is fetched now."""
+    sha256, size, released = item.sha256, item.size, item.released
+    if not size:
+        with suppress(SourceError):
+            size, released = learner.head(item.url)
     if not (sha256 and size):
         file = learner.learn(item.url, sha256=sha256 or None)
         sha256, size = sha256_of(file), file.stat().st_size

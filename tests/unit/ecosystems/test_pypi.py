@@ -3,10 +3,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import json
 import os
 import sys
 import tarfile
 import threading
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -82,8 +84,6 @@ def versions(part: Part) -> dict[str, str]:
 
 def describe(file: Path, old: str, new: str) -> None:
     """Replace text in a wheel's METADATA."""
-    import zipfile
-
     with zipfile.ZipFile(file) as archive:
         texts = {name: archive.read(name).decode() for name in archive.namelist()}
     with zipfile.ZipFile(file, "w") as archive:
@@ -102,8 +102,6 @@ def sdist(folder: Path, name: str, version: str, pyproject: str = PYPROJECT) -> 
 
 
 def backend(folder: Path) -> None:
-    import zipfile
-
     made = wheel(folder, "tinybackend", "1.0", "tinyhelper>=1")
     wheel(folder, "tinyhelper", "1.0")
     with zipfile.ZipFile(made) as archive:
@@ -155,6 +153,31 @@ def test_size_and_day_come_without_the_file(
     assert not cache.has(digest)
 
 
+def test_size_and_day_are_those_of_the_index_where_it_tells_them(
+    index: Path, cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = wheel(index, "single", "2.0")
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    with served(JsonIndex, index) as address:
+        url = f"http://{address}"
+        entry = {
+            "filename": file.name,
+            "url": f"{url}/{file.name}",
+            "hashes": {"sha256": digest},
+            "size": file.stat().st_size,
+            "upload-time": "2021-02-03T04:05:06.789Z",
+        }
+        page = {"meta": {"api-version": "1.1"}, "name": "single", "files": [entry]}
+        (index / "single").mkdir()
+        (index / "single/index.html").write_text(json.dumps(page))
+        monkeypatch.delenv("PIP_NO_INDEX")
+        monkeypatch.delenv("PIP_FIND_LINKS")
+        monkeypatch.setenv("PIP_INDEX_URL", url)
+        (artifact,) = pypi.resolve(stack("single"), cache).artifacts
+    assert (artifact.sha256, artifact.size) == (digest, file.stat().st_size)
+    assert artifact.released == "2021-02-03"
+
+
 @pytest.mark.parametrize(
     ("lines", "license"),
     [
@@ -193,10 +216,21 @@ class Guarded(SimpleHTTPRequestHandler):
         pass
 
 
+class JsonIndex(SimpleHTTPRequestHandler):
+    """A simple index that answers in JSON (PEP 691)."""
+
+    def guess_type(self, path: Any) -> str:
+        kind = "application/vnd.pypi.simple.v1+json"
+        return kind if str(path).endswith(".html") else super().guess_type(path)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
 @contextmanager
-def guarded(folder: Path) -> Iterator[str]:
-    """Serve a folder with a password; yields host:port."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Guarded, directory=str(folder)))
+def served(handler: type[SimpleHTTPRequestHandler], folder: Path) -> Iterator[str]:
+    """Serve a folder; yields host:port."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder)))
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()
     try:
@@ -217,7 +251,7 @@ def test_pips_credentials_are_used_and_not_locked(
     monkeypatch.delenv("PIP_NO_INDEX")
     monkeypatch.delenv("PIP_FIND_LINKS")
     assert index.exists()
-    with guarded(tmp_path) as address:
+    with served(Guarded, tmp_path) as address:
         monkeypatch.setenv("PIP_INDEX_URL", f"http://reader:se%20cret@{address}/simple")
         cache = Cache(tmp_path / "cache", access=Access())
         wanted = stack("app")
