@@ -138,11 +138,13 @@ def _print_built(output: Path, built: Built, volumes: Path | None) -> None:
     if built.signed:
         typer.echo(f"signed by {built.signed}")
     else:
-        typer.echo("not signed: nodes refuse it; next: landbridge bundle sign, or --sign-key")
+        typer.echo("not signed, which nodes refuse: run landbridge bundle sign, or give --sign-key")
     if volumes:
         typer.echo(f"next: carry the files in {volumes} over, and run landbridge depot receive")
     else:
-        typer.echo("next: carry the folder to the node and run ./bootstrap.sh in it as root")
+        typer.echo(
+            f"next: carry the folder {output} to the node and run ./bootstrap.sh there as root"
+        )
 
 
 def _print_plan(plan: Plan) -> None:

@@ -8,19 +8,26 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 from landbridge.bundle import unchanged
 from landbridge.bundle.build import Built, Options, build
 from landbridge.bundle.fetch import Cache
+from landbridge.bundle.sign import SigningKey, signatures_of
 from landbridge.bundle.verify import verify
+from landbridge.cli.main import app
 from landbridge.errors import LandbridgeError
 from landbridge.files import exclusive
 from landbridge.lock_file import lock_stack
+from tests.unit.openpgp import Keys, keys
 
 pytestmark = pytest.mark.usefixtures("only_rpm")
 # Names that a build makes or removes, in the order in which it does.
@@ -259,3 +266,61 @@ def test_the_cache_keeps_one_record_of_each_bundle(site, tmp_path: Path) -> None
     silent(made)
     builds = Cache(made.cache).folder("builds")
     assert len([path for path in builds.rglob("*") if path.is_file()]) == 1
+
+
+@pytest.fixture
+def ring(monkeypatch: pytest.MonkeyPatch) -> Iterator[Keys]:
+    """The user's keyring with one key; its path is short (see `keys`)."""
+    with (
+        tempfile.TemporaryDirectory(prefix="lb-", dir="/tmp") as folder,
+        keys(Path(folder, "home")) as made,
+    ):
+        made.make("builder")
+        monkeypatch.setenv("GNUPGHOME", str(made.home))
+        yield made
+
+
+def test_a_signature_stays_while_what_it_signs_does(site, ring: Keys, tmp_path: Path) -> None:
+    """Its time orders releases: a build that gives the same bytes makes nothing newer."""
+    plain = options(site, tmp_path / "work", tmp_path / "cache")
+    assert silent(plain).signed == ""
+    made = replace(plain, sign_key=SigningKey("builder"))
+    first = silent(made)
+    assert first.changed, "unsigned is something else than signed"
+    public = tmp_path / "public.asc"
+    public.write_text(ring.public("builder"))
+    verdict = verify(made.output, [public])
+    assert (verdict.problems(), verdict.signature.fingerprint) == ([], first.signed)
+    signatures = {path: (made.output / path).read_bytes() for path in signatures_of(made.output)}
+    assert len(signatures) == 2
+    (made.output / "bootstrap.sh").touch()
+    second = silent(made)
+    assert second.changed
+    assert {p: (made.output / p).read_bytes() for p in signatures} == signatures
+    assert not silent(made).changed
+    # Other content, another signature.
+    made.stack_file.write_text(made.stack_file.read_text() + "# changed\n")
+    silent(made)
+    assert (made.output / "manifest.json.asc").read_bytes() != signatures["manifest.json.asc"]
+    assert verify(made.output, [public]).problems() == []
+
+
+@pytest.mark.usefixtures("ring")
+def test_the_command_line_builds_signs_and_splits(site, tmp_path: Path) -> None:
+    made = options(site, tmp_path / "work", tmp_path / "cache")
+    arguments = ["bundle", "build", made.stack_file, "--cache", made.cache, "--output", made.output]
+    options_ = ["--sign-key", "builder", "--volume-size", "100K", "--json"]
+    words = [str(word) for word in [*arguments, *options_]]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    result = json.loads(done.stdout)
+    assert result["release"] == release(made.output)
+    assert len(result["signed"]) == 40
+    volumes = sorted(Path(result["volumes"]).iterdir())
+    assert Path(result["volumes"]) == tmp_path / "work/bundle.volumes"
+    assert volumes
+    assert all(path.stat().st_size <= 100 * 1024 for path in volumes)
+    shown = CliRunner().invoke(app, words[:-3])
+    assert f"signed by {result['signed']}" in shown.stdout
+    assert "unchanged" in shown.stdout
+    assert f"next: carry the folder {made.output}" in shown.stdout.replace("\n", " ")
