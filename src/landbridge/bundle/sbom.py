@@ -27,6 +27,8 @@ _PATH = "landbridge:path"
 _ECOSYSTEM = "landbridge:ecosystem"
 _SHA256 = "SHA-256"
 _IMAGES = "images/index.json"
+# What `faults` reads.
+READ = (NAME, _IMAGES)
 _IMAGE_NAME = "org.opencontainers.image.ref.name"
 # Every file that stands for one artifact, by the bundle's layout.
 _FILE = re.compile(

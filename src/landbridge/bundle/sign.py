@@ -91,7 +91,8 @@ def sign(root: Path, key: SigningKey) -> str:
     manifest.read_manifest(root)
     with _signer(key) as signer, scratch() as folder:
         public = folder / "key.gpg"
-        run([*signer.gpg, "--output", public, "--export", signer.fingerprint], package=_PACKAGE)
+        export = [*signer.gpg, "--no-armor", "--output", public, "--export", signer.fingerprint]
+        run(export, package=_PACKAGE)
         for path in signatures_of(root):
             data, signature = root / path.removesuffix(".asc"), root / path
             old = check(data, signature, [public])
@@ -113,10 +114,13 @@ def check(data: Path, signature: Path, keys: Sequence[Path]) -> Signature:
         InputError: a key file is none.
         LandbridgeError: gpgv is missing.
     """
+    if not signature.exists():
+        return Signature("missing", detail="there is none")
+    # Reading a pipe would never end.
+    if not (signature.is_file() and data.is_file()):
+        return Signature("bad", detail="it, or what it signs, is not a file")
     try:
         packets = _armor.decode_strictly(signature.read_bytes(), "SIGNATURE")
-    except FileNotFoundError:
-        return Signature("missing", detail="there is none")
     except (OSError, ValueError) as error:
         return Signature("bad", detail=f"cannot be read: {error}")
     with scratch() as folder:
@@ -176,7 +180,7 @@ class _Signer(NamedTuple):
 @contextmanager
 def _signer(key: SigningKey) -> Iterator[_Signer]:
     """The key from its file, in a keyring of its own and only for so long, or the caller's."""
-    gpg: list[str | Path] = ["gpg", "--batch", "--yes", "--no-armor"]
+    gpg: list[str | Path] = ["gpg", "--batch", "--yes"]
     if key.passphrase_file is not None:
         if not key.passphrase_file.is_file():
             raise InputError(f"{key.passphrase_file}: no such file", "name the passphrase's file")
@@ -186,8 +190,11 @@ def _signer(key: SigningKey) -> Iterator[_Signer]:
         return
     with scratch(_MEMORY if _MEMORY.is_dir() else None) as home:
         gpg += ["--homedir", home]
+        mend = "export one with 'gpg --armor --export-secret-keys FINGERPRINT'"
         try:
-            run([*gpg, "--import", "--", key.name], package=_PACKAGE, check=False)
+            done = run([*gpg, "--import", "--", key.name], package=_PACKAGE, check=False)
+            if done.returncode:
+                raise InputError(f"{key.name}: cannot be read as a secret key: {tail(done)}", mend)
             yield _Signer(gpg, _fingerprint(gpg, key.name, []))
         finally:
             stop = ["gpgconf", "--homedir", str(home), "--kill", "gpg-agent"]
@@ -225,7 +232,7 @@ def _make(signer: _Signer, data: Path, folder: Path) -> bytes:
     """A new signature, armored."""
     output = folder / "signature"
     command = [*signer.gpg, "--local-user", signer.fingerprint, "--digest-algo", "SHA512"]
-    command += ["--output", output, "--detach-sign", data]
+    command += ["--no-armor", "--no-textmode", "--output", output, "--detach-sign", data]
     done = run(command, package=_PACKAGE, env=_terminal(), check=False)
     if done.returncode:
         raise InputError(
