@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import ssl
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import cache
@@ -17,7 +18,7 @@ from landbridge.access import Way
 from landbridge.ecosystems import Learner, _rpm_index
 from landbridge.ecosystems._rpm_metadata import CARRIED, Nevra
 from landbridge.errors import InputError, LandbridgeError, SourceError
-from landbridge.files import scratch, sha256_of
+from landbridge.files import scratch, sha256_of, write_file
 from landbridge.lock import Artifact, Kept, Lock, Part
 from landbridge.process import run, tail
 from landbridge.stack import RpmRepository, Stack, Target
@@ -131,7 +132,7 @@ def _options(
         "baseurl": [repository.baseurl],
         "repo_gpgcheck": repository.repo_gpgcheck,
         "gpgkey": [keys[repository.gpgkey].as_uri()],
-        "sslcacert": str(way.ca or ""),
+        "sslcacert": _certificates(way, learner),
         "sslclientcert": str(way.client_cert or ""),
         # libcurl finds the key in the certificate's file where none is given.
         "sslclientkey": str(way.client_key or ""),
@@ -139,6 +140,19 @@ def _options(
         "username": way.username,
         "password": way.password,
     }
+
+
+def _certificates(way: Way, learner: Learner) -> str:
+    """File of the site's CA and the system's together: dnf takes one instead of the other."""
+    if way.ca is None:
+        return ""
+    system = ssl.get_default_verify_paths().cafile
+    together = b"\n".join(Path(file).read_bytes() for file in (system, way.ca) if file)
+    digest = hashlib.sha256(together).hexdigest()
+    file = learner.folder("certificates") / f"{digest[:16]}.pem"
+    if not file.exists():
+        write_file(file, together)
+    return str(file)
 
 
 def _proxy(way: Way, url: str) -> str:
