@@ -110,7 +110,7 @@ def _make_repodata(packages: Path, texts: dict[str, str], made: Path) -> None:
         for kind, carried in CARRIED.items():
             if text := texts[carried.file]:
                 write_file(work / carried.file, text)
-                added = [f"--mdtype={kind}", work / carried.file, repodata]
+                added: list[str | Path] = [f"--mdtype={kind}", work / carried.file, repodata]
                 run([*_ADD, *added], package="createrepo_c")
         repomd = repodata / "repomd.xml"
         # modifyrepo_c writes the time of day.
