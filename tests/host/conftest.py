@@ -44,6 +44,12 @@ def kernels(node: Node) -> list[str]:
     return python + r if hub(node) else []
 
 
+def signature(node: Node) -> list[str]:
+    """The bundle's signature, where it has one."""
+    file = f"{node.facts.depot.path}/manifest.json.asc"
+    return [ONCE] if node.run("test", "-f", file).rc == 0 else []
+
+
 THINGS: dict[str, Callable[[Node], list[Any]]] = {
     "environment": environments,
     "image": lambda node: node.content["images"],
@@ -51,6 +57,7 @@ THINGS: dict[str, Callable[[Node], list[Any]]] = {
     "hub": hub,
     "kernel": kernels,
     "counter": packet_counter,
+    "signature": signature,
 }
 
 

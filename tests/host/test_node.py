@@ -1,5 +1,7 @@
 """The platform itself."""
 
+import json
+
 from landbridge.facts.node import Node
 
 
@@ -30,6 +32,11 @@ def test_toolkit_is_the_bundles(node: Node) -> None:
     wanted = f"/opt/landbridge/toolkits/{node.content['toolkit']['id']}"
     assert node.facts.toolkit.installed == wanted
     assert node.facts.toolkit.command == f"{wanted}/bin/landbridge"
+
+
+def test_release_is_the_one_of_the_toolkit(node: Node) -> None:
+    recorded = json.loads(node.output("cat", "/var/lib/landbridge/release.json"))
+    assert recorded["release"] == node.content["release"]
 
 
 def test_toolkit_command_starts(node: Node) -> None:

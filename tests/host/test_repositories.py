@@ -8,6 +8,16 @@ import yaml
 from landbridge.facts.node import Node
 
 
+# What dnf makes of all its files, asked of the platform's Python.
+IN_FORCE = """
+import dnf, json
+base = dnf.Base()
+base.conf.read()
+base.read_all_repos()
+print(json.dumps({r.id: [r.gpgcheck, r.repo_gpgcheck] for r in base.repos.iter_enabled()}))
+"""
+
+
 def enabled(node: Node) -> dict[str, dict[str, str]]:
     listed = node.output("dnf", "-q", "repolist", "--enabled").splitlines()
     ids = {line.split()[0] for line in listed if line.strip()} - {"repo"}
@@ -28,6 +38,19 @@ def test_dnf_has_the_depot_only(node: Node) -> None:
 def test_dnf_checks_signatures(node: Node) -> None:
     unchecked = [name for name, keys in enabled(node).items() if keys.get("gpgcheck") != "1"]
     assert unchecked == []
+
+
+def test_dnf_checks_who_signed_the_metadata(node: Node, signature: str) -> None:
+    checks = json.loads(node.output("/usr/bin/python3", "-c", IN_FORCE))
+    assert checks == {name: [True, True] for name in enabled(node)}
+
+
+def test_trusted_keys_are_roots_alone(node: Node, signature: str) -> None:
+    folder = "/etc/landbridge/keys"
+    listed = node.output("sh", "-c", f"stat --format '%U:%G %a %n' {folder} {folder}/*.asc")
+    lines = listed.splitlines()
+    assert lines[0] == f"root:root 755 {folder}"
+    assert [line for line in lines[1:] if not line.startswith("root:root 644 ")] == []
 
 
 def test_dnf_reads_the_metadata(node: Node) -> None:
