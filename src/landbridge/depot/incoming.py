@@ -43,6 +43,8 @@ class Incoming:
         note = self.root / manifest.NAME
         # What another manifest led to is no use.
         self._continued = note.is_file() and note.read_bytes() == offer.manifest
+        # Files with pieces that are not safe on the disk yet, and whether each is right.
+        self._written: dict[str, bool] = {}
         self._by_content: dict[str, list[str]] = {}
         for path, entry in offer.entries.items():
             self._by_content.setdefault(entry.sha256, []).append(path)
@@ -121,6 +123,8 @@ class Incoming:
     def put(self, piece: Piece, chunks: Iterable[bytes]) -> str:
         """Write a piece at its place in its file; a file in one piece is checked on the way.
 
+        It lasts, and counts as here, after `settle`.
+
         Returns:
             What differs, empty for nothing.
         """
@@ -132,15 +136,27 @@ class Incoming:
                 _write_all(file, chunk, offset)
                 digest.update(chunk)
                 offset += len(chunk)
-            fault = ""
-            if piece.length == entry.size:
-                fault = _difference(Entry(digest.hexdigest(), piece.length), entry)
-                if not fault:
-                    _finish(file, piece.path)
-            os.fdatasync(file)
         finally:
             os.close(file)
+        whole = piece.length == entry.size
+        found = Entry(digest.hexdigest(), piece.length)
+        fault = _difference(found, entry) if whole else ""
+        self._written[piece.path] = whole and not fault
         return fault
+
+    def settle(self) -> None:
+        """Bring the pieces to the disk, in parallel, and seal the files that are whole."""
+
+        def settle_one(path: str) -> None:
+            with (self.root / path).open("rb+") as file:
+                if self._written[path]:
+                    _finish(file.fileno(), path)
+                else:
+                    os.fdatasync(file)
+
+        with ThreadPoolExecutor(WORKERS) as pool:
+            list(pool.map(settle_one, self._written))
+        self._written.clear()
 
     def check_unfinished(self) -> list[str]:
         """Read the files that came in pieces; those that are right are sealed.

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from landbridge.bundle import manifest, plain_tar, volume
 from landbridge.bundle.untrusted import LARGEST_HEAD, open_file, read_file
-from landbridge.bundle.volume import Volume
+from landbridge.bundle.volume import Piece, Volume
 from landbridge.depot.incoming import Incoming, state_file
 from landbridge.depot.offer import Offer
 from landbridge.depot.reception import Plan, Received, Reception, listed
@@ -205,18 +205,26 @@ class _Intake:
         if about.number in release.state.taken:
             self._reception.say(f"{name}: was in before")
             return None
-        for piece in about.pieces:
-            entry = release.offer.entries.get(piece.path)
-            if entry is None or piece.offset + piece.length > entry.size:
-                raise plain_tar.damaged(f"{piece} is not in the manifest")
-            member = _next(members, piece.member(entry.size))
-            if member.size != piece.length:
-                raise plain_tar.damaged(f"{piece} has {member.size} bytes")
-            if not release.incoming.has_content(piece.path) and (
-                fault := release.incoming.put(piece, member.chunks())
-            ):
-                self._faults[name] = f"{piece.path}: {fault}"
+        try:
+            for piece in about.pieces:
+                self._take_piece(release, piece, members, name)
+        finally:
+            release.incoming.settle()
         return about
+
+    def _take_piece(
+        self, release: _Release, piece: Piece, members: Iterator[plain_tar.Member], name: str
+    ) -> None:
+        entry = release.offer.entries.get(piece.path)
+        if entry is None or piece.offset + piece.length > entry.size:
+            raise plain_tar.damaged(f"{piece} is not in the manifest")
+        member = _next(members, piece.member(entry.size))
+        if member.size != piece.length:
+            raise plain_tar.damaged(f"{piece} has {member.size} bytes")
+        if not release.incoming.has_content(piece.path) and (
+            fault := release.incoming.put(piece, member.chunks())
+        ):
+            self._faults[name] = f"{piece.path}: {fault}"
 
     def _begin(self, about: Volume, head: dict[str, bytes], path: Path) -> _Release | None:
         """The release that a volume belongs to, checked; None where it is here already."""
