@@ -6,12 +6,12 @@ import hashlib
 import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import httpx
-
+from landbridge.bundle.transport import Missing
 from landbridge.ecosystems import Learner
 from landbridge.errors import InputError, SourceError
 from landbridge.files import scratch, sha256_of, write_file
@@ -139,27 +139,14 @@ def _index_file(channel: str, subdir: str, learner: Learner) -> Path | None:
     Every channel has `noarch`; one without packages for a platform may lack that.
     """
     base = f"{channel}/{subdir}/repodata.json"
-    try:
+    with suppress(Missing):
         return _unpacked(f"{base}.zst", learner)
-    except SourceError as error:
-        if not _is_missing(error):
-            raise
     try:
         return learner.metadata(base)
-    except SourceError as error:
-        if subdir == "noarch" or not _is_missing(error):
+    except Missing:
+        if subdir == "noarch":
             raise
         return None
-
-
-def _is_missing(error: SourceError) -> bool:
-    """Whether the source answered, and answered that it has no such file."""
-    if isinstance(error.__cause__, FileNotFoundError):
-        return True
-    return isinstance(error.__cause__, httpx.HTTPStatusError) and (
-        # Object stores say 403 for what is not there.
-        error.__cause__.response.status_code in (403, 404)
-    )
 
 
 def _unpacked(url: str, learner: Learner) -> Path:

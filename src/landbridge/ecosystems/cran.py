@@ -6,11 +6,13 @@ import gzip
 import operator
 import re
 import tarfile
+import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+from landbridge.bundle.transport import Missing
 from landbridge.ecosystems import Learner
 from landbridge.errors import InputError, SourceError
 from landbridge.files import sha256_of, write_file, write_gzip
@@ -251,7 +253,7 @@ def _read_index(base: str, learner: Learner) -> str:
     """PACKAGES.gz, which every mirror has; PACKAGES where a plain folder lacks it."""
     try:
         return gzip.decompress(learner.metadata(f"{base}/PACKAGES.gz").read_bytes()).decode()
-    except SourceError:
+    except Missing:
         return learner.metadata(f"{base}/PACKAGES").read_text(encoding="utf-8")
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise SourceError(f"{base}/PACKAGES.gz: {error}", "sync the mirror") from error
