@@ -286,7 +286,7 @@ def _by_signature(status: str) -> list[dict[str, list[str]]]:
         if keyword == "NEWSIG":
             groups.append({})
         elif groups:
-            groups[-1][keyword] = fields
+            groups[-1].setdefault(keyword, []).extend(fields)
     return groups
 
 
@@ -301,7 +301,8 @@ def _judge(lines: dict[str, list[str]]) -> Signature:
     if "GOODSIG" in lines:
         return Signature("good", fingerprint, signed)
     if "EXPKEYSIG" in lines:
-        if signed < int(lines.get("KEYEXPIRED", ["0"])[0]):
+        # Told of the primary key and of its subkeys: the first to expire counts.
+        if signed < min(map(int, lines.get("KEYEXPIRED", ["0"]))):
             return Signature("good", fingerprint, signed)
         return Signature("bad", fingerprint, signed, "made after its key expired")
     why = "its key is revoked" if "REVKEYSIG" in lines else "expired"

@@ -293,6 +293,20 @@ def test_after_its_expiry_a_key_signs_nothing(data: Path, ring: Ring) -> None:
     )
 
 
+@pytest.mark.parametrize(("day", "state"), [(5, "good"), (20, "bad")])
+def test_a_subkeys_own_expiry_counts(data: Path, ring: Ring, day: int, state: str) -> None:
+    """Its primary key expires later; gpgv tells of both."""
+    owner, then = f"parent {day}", ("--faked-system-time", str(EARLY))
+    ring.gpg(*then, "--quick-generate-key", owner, "rsa3072", "cert", "2020-06-01")
+    ring.gpg(*then, "--quick-add-key", ring.fingerprint(owner), "rsa3072", "sign", "2020-02-01")
+    file = ring.sign(owner, data, at=EARLY + day * DAY)
+    subkey = ring.gpg("--with-colons", "--list-keys", f"={owner}").decode().splitlines()[-1]
+    ring.gpg(
+        *then, "--quick-set-expire", ring.fingerprint(owner), "2020-01-10", subkey.split(":")[9]
+    )
+    assert check(data, file, ring.trust(owner)).state == state
+
+
 def test_the_local_clock_does_not_matter(data: Path, ring: Ring) -> None:
     ahead = int(time.time()) + 1000 * DAY
     ring.make("future", at=ahead)
