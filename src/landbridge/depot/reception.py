@@ -30,7 +30,7 @@ class Received:
         release: what is in the depot now.
         files: how many files it has.
         linked: contents that were taken from other releases in this run.
-        copied: bytes that this run took from the source.
+        copied: bytes that were not in the depot when this run began, and came from the source.
         damaged: files of older releases that are not what they should be, with what differs.
         present: the release was here already, whole.
         switched: it was made current.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import subprocess
 import tarfile
@@ -81,6 +82,19 @@ def test_gnu_tar_and_sha256sum_accept_them(maker: Maker, tmp_path: Path) -> None
         subprocess.run(["tar", "-xf", volume, "-C", tmp_path], check=True)
     assert (tmp_path / "bootstrap.sh").stat().st_mode & 0o777 == 0o755
     assert (tmp_path / "stack.lock").read_bytes() == BASE["stack.lock"]
+
+
+def test_the_documented_way_without_a_toolkit_gives_the_bundle(
+    maker: Maker, tmp_path: Path
+) -> None:
+    root, volumes = maker.bundle(tmp_path / "bundle"), tmp_path / "vol umes"
+    split(root, volumes, SIZE)
+    text = (Path(__file__).parents[3] / "docs/transfer.md").read_text()
+    script = text.split("```bash\n")[1].split("```")[0]
+    environment = {**os.environ, "DIR": str(tmp_path / "by hand"), "MEDIA": str(volumes)}
+    subprocess.run(["bash", "-euc", script], env=environment, check=True)
+    (tmp_path / "by hand/volume.json").unlink()
+    assert contents(tmp_path / "by hand") == contents(root)
 
 
 def test_each_volume_can_be_judged_alone(maker: Maker, tmp_path: Path) -> None:
