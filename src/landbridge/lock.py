@@ -54,7 +54,8 @@ class Artifact(BaseModel):
         ecosystem: which kind of repository carries it.
         name: the ecosystem's own name.
         version: version, for an RPM `epoch:version` without the release.
-        build: release of an RPM, build string of a conda package, else empty.
+        build: release of an RPM, build string of a conda package, `build` of a wheel that only
+            building an sdist needs, else empty.
         targets: for whom: targets (rpm), subdirs (conda), Python versions (pypi, toolkit).
         path: where it stands in the bundle, relative; for `oci` the image's name on nodes.
         url: where it comes from; `built:` marks what `bundle build` itself makes.

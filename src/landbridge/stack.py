@@ -25,9 +25,20 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_l
 Requirement = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 
 
+# Places of credentials beside `user:password@`: conda's token in the path, names in a query.
+_TOKEN_PATH = re.compile(r"/t/[^/]+/")
+_TOKEN_QUERY = re.compile(
+    r"(^|&)[^=&]*(token|auth|passw|secret|sig|api_?key)[^=&]*=", re.IGNORECASE
+)
+
+
 def _without_credentials(url: str) -> str:
-    if urlsplit(url).username is not None:
-        raise ValueError("holds credentials, which would travel inside the bundle's lock")
+    parts = urlsplit(url)
+    in_path, in_query = _TOKEN_PATH.match(parts.path), _TOKEN_QUERY.search(parts.query)
+    if parts.username is not None or in_path or in_query:
+        raise ValueError(
+            "holds credentials, which would travel inside the bundle's lock (netrc is for them)"
+        )
     return url
 
 

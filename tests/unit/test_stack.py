@@ -91,8 +91,16 @@ def test_missing_sources_are_listed_together() -> None:
     assert "--sources" in caught.value.mend
 
 
-def test_credentials_in_a_url_are_refused_and_not_repeated(tmp_path: Path) -> None:
-    secret = SOURCES.replace("http://127.0.0.1:1/cran", "https://joe:hunter2@cran.example.com")
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://joe:hunter2@cran.example.com",
+        "https://cran.example.com/t/hunter2/cran",
+        "https://cran.example.com/cran?access_token=hunter2",
+    ],
+)
+def test_credentials_in_a_url_are_refused_and_not_repeated(tmp_path: Path, url: str) -> None:
+    secret = SOURCES.replace("http://127.0.0.1:1/cran", url)
     with pytest.raises(InputError) as caught:
         load_stack(ROOT / "stacks" / "minimal.yml", write(tmp_path, secret, "sources.yml"))
     assert "'cran.url'" in caught.value.message
