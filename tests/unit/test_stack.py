@@ -96,7 +96,7 @@ def test_missing_sources_are_listed_together() -> None:
     [
         "https://joe:hunter2@cran.example.com",
         "https://cran.example.com/t/hunter2/cran",
-        "https://cran.example.com/cran?access_token=hunter2",
+        "'https://cran.example.com/cran?access_token=hunter2'",
     ],
 )
 def test_credentials_in_a_url_are_refused_and_not_repeated(tmp_path: Path, url: str) -> None:
