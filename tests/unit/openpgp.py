@@ -27,11 +27,11 @@ class Keys:
         """The armored public key."""
         return self._gpg("--armor", "--export", f"={owner}").decode()
 
-    def sign(self, owner: str, data: Path, at: int) -> Path:
-        """Write a detached, armored signature beside `data`, made at `at`."""
+    def sign(self, owner: str, data: Path, at: int, *more: str) -> Path:
+        """Write a detached, armored signature beside `data`, made at `at`, with more options."""
         signature = data.with_name(f"{data.name}.asc")
         options = ("--armor", "--yes", "--local-user", f"={owner}", "--output", signature)
-        self._gpg(*options, "--detach-sign", data, at=at)
+        self._gpg(*options, *more, "--detach-sign", data, at=at)
         return signature
 
     def _gpg(self, *words: str | Path, at: int | None = None) -> bytes:

@@ -43,7 +43,7 @@ SIGNED = EARLY + 100 * DAY  # while the key that lives a year did
 
 
 @dataclass(frozen=True)
-class Site:
+class Scene:
     """A bundle in a folder whose name has a space, and the files that its node has."""
 
     bundle: Path
@@ -107,7 +107,7 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[openpgp.Keys]:
 
 
 @pytest.fixture
-def site(tmp_path: Path, keys: openpgp.Keys) -> Site:
+def scene(tmp_path: Path, keys: openpgp.Keys) -> Scene:
     """A bundle that `release` signed, and a node that trusts this key."""
     bundle, node = tmp_path / "the bundle", tmp_path / "node"
     for name in FILES:
@@ -117,7 +117,7 @@ def site(tmp_path: Path, keys: openpgp.Keys) -> Site:
     shutil.copy(SCRIPT, bundle / "bootstrap.sh").chmod(0o755)
     (node / "var/lib").mkdir(parents=True)
     subprocess.run(["cp", "-a", "/etc", node / "etc"], check=True)
-    made = Site(bundle, node, keys)
+    made = Scene(bundle, node, keys)
     made.sign("release")
     made.trust("release")
     return made
@@ -129,52 +129,52 @@ def refused(done: subprocess.CompletedProcess[str]) -> str:
     return done.stderr
 
 
-def test_check_says_what_would_be_done_and_changes_nothing(site: Site) -> None:
+def test_check_says_what_would_be_done_and_changes_nothing(scene: Scene) -> None:
     before = Path("/opt/landbridge").exists()
-    done = site.bootstrap("--check")
+    done = scene.bootstrap("--check")
     assert done.returncode == 0, done.stderr
     assert "would build /opt/landbridge/toolkits/ba9876543210" in done.stdout
-    assert f"would link /var/lib/landbridge/depot/current to {site.bundle}" in done.stdout
+    assert f"would link /var/lib/landbridge/depot/current to {scene.bundle}" in done.stdout
     record = {"release": "small-0123456789ab", "signed": SIGNED}
     assert f"would record {json.dumps(record)}" in done.stdout
     assert "would trust" not in done.stdout
     assert "python" not in done.stdout, "the platform's own interpreter is new enough"
     assert Path("/opt/landbridge").exists() == before
-    assert list((site.node / "var/lib").iterdir()) == []
+    assert list((scene.node / "var/lib").iterdir()) == []
 
 
-def test_an_old_platform_gets_its_interpreter_from_the_bundle(site: Site) -> None:
+def test_an_old_platform_gets_its_interpreter_from_the_bundle(scene: Scene) -> None:
     if shutil.which("python3.12", path="/usr/bin"):
         pytest.fail("this machine has /usr/bin/python3.12: the test needs one without")
-    done = site.bootstrap("--check", major=9)
+    done = scene.bootstrap("--check", major=9)
     assert done.returncode == 0, done.stderr
-    url = (site.bundle / "rpm/el9-x86_64").as_uri()
+    url = (scene.bundle / "rpm/el9-x86_64").as_uri()
     assert f"would install python3.12 from {url}" in done.stdout
 
 
-def test_another_release_is_refused(site: Site) -> None:
-    said = refused(site.bootstrap(major=8))
+def test_another_release_is_refused(scene: Scene) -> None:
+    said = refused(scene.bootstrap(major=8))
     assert "this node is el8-" in said
     assert "is for el9-x86_64, el10-x86_64" in said
 
 
-def test_every_damaged_file_is_named(site: Site) -> None:
-    wheel, bundle = FILES[0], site.bundle
+def test_every_damaged_file_is_named(scene: Scene) -> None:
+    wheel, bundle = FILES[0], scene.bundle
     (bundle / wheel).write_bytes((bundle / wheel).read_bytes()[:-1] + b"x")
     os.truncate(bundle / "toolkit/requirements-3.11.txt", 3)
     (bundle / "collections/ansible-posix-2.0.0.tar.gz").unlink()
     os.truncate(bundle / "rpm/el9-x86_64/Packages/hello-1.0-1.noarch.rpm", 3)
-    said = refused(site.bootstrap(major=9))
+    said = refused(scene.bootstrap(major=9))
     assert f"{wheel}: sha256 differs" in said
     assert "toolkit/requirements-3.11.txt: 3 bytes instead of" in said
     assert "collections/ansible-posix-2.0.0.tar.gz: missing" in said
     assert "hello-1.0-1.noarch.rpm: 3 bytes instead of" in said
 
 
-def test_a_folder_that_is_no_bundle_is_refused(site: Site) -> None:
+def test_a_folder_that_is_no_bundle_is_refused(scene: Scene) -> None:
     for name in ("manifest.json", "manifest.json.asc", "content.json"):
-        (site.bundle / name).unlink()
-    assert "manifest.json: not readable" in refused(site.bootstrap())
+        (scene.bundle / name).unlink()
+    assert "manifest.json: not readable" in refused(scene.bootstrap())
 
 
 def test_an_unknown_option_is_refused() -> None:
@@ -187,62 +187,67 @@ def test_an_unknown_option_is_refused() -> None:
 # --- signatures ------------------------------------------------------------------------------
 
 
-def test_an_unsigned_bundle_is_refused_unless_allowed(site: Site) -> None:
-    (site.bundle / "manifest.json.asc").unlink()
-    said = refused(site.bootstrap("--check"))
+def test_an_unsigned_bundle_is_refused_unless_allowed(scene: Scene) -> None:
+    (scene.bundle / "manifest.json.asc").unlink()
+    said = refused(scene.bootstrap("--check"))
     assert "manifest.json.asc: missing" in said
     assert "--allow-unsigned" in said
-    done = site.bootstrap("--check", "--allow-unsigned")
+    done = scene.bootstrap("--check", "--allow-unsigned")
     assert done.returncode == 0, done.stderr
     assert '"signed": 0}' in done.stdout
 
 
-def test_a_tampered_manifest_is_refused(site: Site) -> None:
-    manifest = site.bundle / "manifest.json"
+def test_a_tampered_manifest_is_refused(scene: Scene) -> None:
+    manifest = scene.bundle / "manifest.json"
     manifest.write_bytes(manifest.read_bytes().replace(b"}", b" }", 1))
-    said = refused(site.bootstrap("--check"))
+    said = refused(scene.bootstrap("--check"))
     assert 'the signature is bad (gpgv: BAD signature from "release")' in said
 
 
-def test_a_damaged_signature_is_refused(site: Site) -> None:
-    (site.bundle / "manifest.json.asc").write_text("no signature\n")
-    assert "the signature is bad" in refused(site.bootstrap("--check"))
+def test_a_damaged_signature_is_refused(scene: Scene) -> None:
+    (scene.bundle / "manifest.json.asc").write_text("no signature\n")
+    assert "the signature is bad" in refused(scene.bootstrap("--check"))
 
 
-def test_an_unknown_key_is_refused_until_it_is_trusted(site: Site, tmp_path: Path) -> None:
-    site.sign("stranger")
-    said = refused(site.bootstrap("--check"))
+def test_a_signature_of_a_text_is_refused(scene: Scene) -> None:
+    scene.keys.sign("release", scene.bundle / "manifest.json", SIGNED, "--textmode")
+    assert "the signature is bad" in refused(scene.bootstrap("--check"))
+
+
+def test_an_unknown_key_is_refused_until_it_is_trusted(scene: Scene, tmp_path: Path) -> None:
+    scene.sign("stranger")
+    said = refused(scene.bootstrap("--check"))
     assert "none of the 1 trusted ones" in said
     assert "--trust-key FILE" in said
     key = tmp_path / "stranger.asc"
-    key.write_text(site.keys.public("stranger"))
-    done = site.bootstrap("--check", "--trust-key", key)
+    key.write_text(scene.keys.public("stranger"))
+    done = scene.bootstrap("--check", "--trust-key", key)
     assert done.returncode == 0, done.stderr
     assert "would trust /etc/landbridge/keys/" in done.stdout
 
 
-def test_a_node_without_any_key_refuses(site: Site) -> None:
-    site.trust("release").unlink()
-    assert "none of the 0 trusted ones" in refused(site.bootstrap("--check"))
+def test_a_node_without_any_key_refuses(scene: Scene) -> None:
+    scene.trust("release").unlink()
+    assert "none of the 0 trusted ones" in refused(scene.bootstrap("--check"))
 
 
 @pytest.mark.parametrize("name", ["-", "/dev/stdin"])
-def test_several_keys_come_from_standard_input(site: Site, name: str) -> None:
-    site.sign("stranger")
-    texts = [site.keys.public(owner) for owner in ("short", "stranger")]
+def test_several_keys_come_from_standard_input(scene: Scene, name: str) -> None:
+    scene.sign("stranger")
+    texts = [scene.keys.public(owner) for owner in ("short", "stranger")]
     stream = "a comment\n" + "\n".join(texts).replace("\n", "\r\n")
-    done = site.bootstrap("--check", "--trust-key", name, stdin=stream)
+    done = scene.bootstrap("--check", "--trust-key", name, stdin=stream)
     assert done.returncode == 0, done.stderr
     for text in texts:
         digest = hashlib.sha256(text.encode()).hexdigest()[:16]
         assert f"would trust /etc/landbridge/keys/{digest}.asc" in done.stdout
 
 
-def test_a_key_that_is_there_already_is_not_announced(site: Site) -> None:
-    text = site.keys.public("release")
-    old = site.node / "etc/landbridge/keys/release.asc"
+def test_a_key_that_is_there_already_is_not_announced(scene: Scene) -> None:
+    text = scene.keys.public("release")
+    old = scene.node / "etc/landbridge/keys/release.asc"
     old.rename(old.with_name(hashlib.sha256(text.encode()).hexdigest()[:16] + ".asc"))
-    done = site.bootstrap("--check", "--trust-key", "-", stdin=text)
+    done = scene.bootstrap("--check", "--trust-key", "-", stdin=text)
     assert done.returncode == 0, done.stderr
     assert "would trust" not in done.stdout
 
@@ -256,67 +261,67 @@ def test_a_key_that_is_there_already_is_not_announced(site: Site) -> None:
         "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\niQ==\n-----END PGP PUBLIC KEY BLOCK-----\n",
     ],
 )
-def test_what_is_no_public_key_is_refused(site: Site, text: str) -> None:
-    said = refused(site.bootstrap("--check", "--trust-key", "-", stdin=text))
+def test_what_is_no_public_key_is_refused(scene: Scene, text: str) -> None:
+    said = refused(scene.bootstrap("--check", "--trust-key", "-", stdin=text))
     assert "--trust-key -: " in said
     assert "public key" in said
     assert "Traceback" not in said
 
 
-def test_a_key_file_that_is_missing_is_named(site: Site) -> None:
-    said = refused(site.bootstrap("--check", "--trust-key", "/nowhere/key.asc"))
+def test_a_key_file_that_is_missing_is_named(scene: Scene) -> None:
+    said = refused(scene.bootstrap("--check", "--trust-key", "/nowhere/key.asc"))
     assert "--trust-key /nowhere/key.asc: " in said
     assert "No such file" in said
 
 
-def test_a_broken_key_of_the_node_is_named(site: Site) -> None:
-    site.trust("release").write_text("-----BEGIN PGP PUBLIC KEY BLOCK-----\n\n!\n")
-    assert "none of the 0 trusted ones" in refused(site.bootstrap("--check"))
+def test_a_broken_key_of_the_node_is_named(scene: Scene) -> None:
+    scene.trust("release").write_text("-----BEGIN PGP PUBLIC KEY BLOCK-----\n\n!\n")
+    assert "none of the 0 trusted ones" in refused(scene.bootstrap("--check"))
 
 
-def test_what_a_key_signed_before_it_expired_is_good(site: Site) -> None:
-    site.trust("short")
-    site.sign("short", SIGNED)
-    done = site.bootstrap("--check")
+def test_what_a_key_signed_before_it_expired_is_good(scene: Scene) -> None:
+    scene.trust("short")
+    scene.sign("short", SIGNED)
+    done = scene.bootstrap("--check")
     assert done.returncode == 0, done.stderr
 
 
 # --- order -----------------------------------------------------------------------------------
 
 
-def test_an_older_release_is_refused_unless_allowed(site: Site) -> None:
-    site.record(SIGNED + 1)
-    said = refused(site.bootstrap("--check"))
+def test_an_older_release_is_refused_unless_allowed(scene: Scene) -> None:
+    scene.record(SIGNED + 1)
+    said = refused(scene.bootstrap("--check"))
     assert "the bundle was signed 2020-04-10 00:00:00 UTC, before before" in said
     assert "--allow-downgrade" in said
-    done = site.bootstrap("--check", "--allow-downgrade")
+    done = scene.bootstrap("--check", "--allow-downgrade")
     assert done.returncode == 0, done.stderr
     assert f'"signed": {SIGNED}}}' in done.stdout
 
 
-def test_an_unsigned_bundle_leaves_the_order_as_it_is(site: Site) -> None:
-    site.record(SIGNED + 1)
-    done = site.bootstrap("--check", "--allow-unsigned")
+def test_an_unsigned_bundle_leaves_the_order_as_it_is(scene: Scene) -> None:
+    scene.record(SIGNED + 1)
+    done = scene.bootstrap("--check", "--allow-unsigned")
     assert done.returncode == 0, done.stderr
     assert f'"signed": {SIGNED + 1}}}' in done.stdout
 
 
-def test_a_broken_record_is_named(site: Site) -> None:
-    site.record(0)
-    (site.node / "var/lib/landbridge/release.json").write_text("{}")
-    assert "release.json: not readable" in refused(site.bootstrap("--check"))
+def test_a_broken_record_is_named(scene: Scene) -> None:
+    scene.record(0)
+    (scene.node / "var/lib/landbridge/release.json").write_text("{}")
+    assert "release.json: not readable" in refused(scene.bootstrap("--check"))
 
 
-def test_a_depots_own_link_is_left_alone(site: Site) -> None:
-    depot = site.node / "var/lib/landbridge/depot"
+def test_a_depots_own_link_is_left_alone(scene: Scene) -> None:
+    depot = scene.node / "var/lib/landbridge/depot"
     (depot / "releases").mkdir(parents=True)
     bundle = depot / "releases/small-0123456789ab"
-    shutil.copytree(site.bundle, bundle)
+    shutil.copytree(scene.bundle, bundle)
     (depot / "current").symlink_to("releases/small-0123456789ab")
     seen = Path("/var/lib/landbridge/depot")  # as the node sees it
-    there = Site(seen / "current", site.node, site.keys).bootstrap("--check")
+    there = Scene(seen / "current", scene.node, scene.keys).bootstrap("--check")
     assert there.returncode == 0, there.stderr
     assert "depot/current to" not in there.stdout
-    done = Site(seen / "releases" / bundle.name, site.node, site.keys).bootstrap("--check")
+    done = Scene(seen / "releases" / bundle.name, scene.node, scene.keys).bootstrap("--check")
     assert "depot/current to" not in done.stdout
-    assert "depot/current to" in site.bootstrap("--check").stdout
+    assert "depot/current to" in scene.bootstrap("--check").stdout

@@ -199,6 +199,12 @@ def test_a_damaged_signature(node: Node) -> None:
     assert "manifest.json is bad (" in what
 
 
+def test_a_signature_of_a_text(node: Node) -> None:
+    node.keys.sign("release", node.depot / "manifest.json", SIGNED, "--textmode")
+    (what,) = node.problems()
+    assert "manifest.json is bad (" in what
+
+
 def test_an_unknown_key(node: Node) -> None:
     node.sign("stranger")
     answer = node.run(depot=str(node.depot))
