@@ -318,7 +318,8 @@ def check_signature(file, keys, run):
         return verdicts["good"], []
     if set(verdicts) != {"unknown"}:
         return 0, [problem(f"the signature of {file} is bad ({said})", CARRY_ANEW)]
-    signer = signatures[0]["NO_PUBKEY"][0]
+    # The fingerprint, where the signature tells it.
+    signer = (signatures[0]["ERRSIG"][6:] or signatures[0]["NO_PUBKEY"])[0]
     what = f"{file} is signed by key {signer}, none of the {len(keys)} trusted"
     mend = "put the signer's public key into landbridge_trusted_keys, if you trust it"
     return 0, [problem(what, mend)]

@@ -195,7 +195,9 @@ def check_signature(given):
     if set(verdicts) == {"unknown"}:
         what = "manifest.json.asc: signed by key %s, none of the %d trusted ones: name the signer's"
         what += " public key with --trust-key FILE, or say --allow-unsigned"
-        problems.append(what % (signatures[0]["NO_PUBKEY"][0], len(keys)))
+        # The fingerprint, where the signature tells it.
+        signer = (signatures[0]["ERRSIG"][6:] or signatures[0]["NO_PUBKEY"])[0]
+        problems.append(what % (signer, len(keys)))
     elif "good" not in verdicts:
         what = "manifest.json.asc: the signature is bad (%s): carry the bundle over again"
         problems.append(what % said)
