@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
@@ -58,7 +59,7 @@ def serve(
 @contextlib.contextmanager
 def static(folders: Mapping[str, Path]) -> Iterator[str]:
     """Serve `folders` on a free port of 127.0.0.1; yields the URL without a slash at its end."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, folders))
+    server = _Server(("127.0.0.1", 0), partial(_Handler, folders))
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
@@ -68,6 +69,14 @@ def static(folders: Mapping[str, Path]) -> Iterator[str]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    """Silent about clients that went away in the middle: tests kill them."""
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
 
 
 class _Handler(SimpleHTTPRequestHandler):
