@@ -245,6 +245,12 @@ def check_file(path, promised, with_hash):
     return None
 
 
+def unlisted(folder):
+    """Files that the manifest does not know; pip and ansible-galaxy would take them all the same."""
+    found = [path for path in (depot / folder).rglob("*") if path.is_symlink() or not path.is_dir()]
+    return sorted({path.relative_to(depot).as_posix() for path in found} - set(manifest))
+
+
 def version_of(python):
     code = "import sys, venv; print('%d.%d' % sys.version_info[:2])"
     done = subprocess.run([python, "-I", "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
@@ -296,6 +302,8 @@ for path, promised in sorted(manifest.items()):
     if needed:
         fault = check_file(path, promised, with_hash=True)
         problems += [fault] if fault else []
+for path in unlisted("toolkit") + unlisted("collections"):
+    problems.append("%s: not in the manifest: carry the bundle over again" % path)
 version = version_of(python) if python else carried["python"].replace("python", "", 1)
 if python and not (depot / "toolkit" / ("requirements-%s.txt" % version)).is_file():
     problems.append("%s is Python %s, for which the bundle has no toolkit" % (python, version or "?"))

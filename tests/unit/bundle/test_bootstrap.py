@@ -326,3 +326,10 @@ def test_a_depots_own_link_is_left_alone(scene: Scene) -> None:
     done = Scene(seen / "releases" / bundle.name, scene.node, scene.keys).bootstrap("--check")
     assert "depot/current to" not in done.stdout
     assert "depot/current to" in scene.bootstrap("--check").stdout
+
+
+@pytest.mark.parametrize("name", ["collections/evil-1.0.0.tar.gz", "toolkit/wheels/pip-99-x.whl"])
+def test_files_beside_the_manifest_are_refused(scene: Scene, name: str) -> None:
+    """pip and ansible-galaxy would install them with the others."""
+    scene.bundle.joinpath(name).write_bytes(b"somebody else's")
+    assert f"{name}: not in the manifest" in refused(scene.bootstrap("--check"))
