@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
 from landbridge.lock import Artifact, Lock
-from landbridge.locking import differences
+from landbridge.lock_fit import differences
 
 
 class Exact(NamedTuple):

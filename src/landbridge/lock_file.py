@@ -1,22 +1,16 @@
-"""The lock beside a stack: made, updated, checked, and read by what builds from it."""
+"""The lock beside a stack: where it is, checked, and read by what builds from it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from landbridge import policy
-from landbridge.access import Access
-from landbridge.bundle.fetch import Cache, Tell
 from landbridge.errors import InputError
-from landbridge.files import full_disk_named, write_file
 from landbridge.lock import Lock
-from landbridge.lock_diff import Difference, diff
-from landbridge.locking import faults, make_lock, read_lock, update
+from landbridge.lock_fit import faults, read_lock
 from landbridge.stack import Stack, load_stack
-from landbridge.stages import Say
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,60 +47,6 @@ class Inputs:
         """What to do about a lock that is missing or does not fit."""
         output = f" --output {self.lock_file}" if self.lock_file else ""
         return f"run `landbridge lock {self.stack_file}{output}`"
-
-
-@dataclass(frozen=True)
-class Locked:
-    """What came of locking.
-
-    Attributes:
-        lock: the lock.
-        changed: whether the file had to be written.
-        difference: to the lock before; everything is added where there was none.
-    """
-
-    lock: Lock
-    changed: bool
-    difference: Difference = field(repr=False)
-
-
-def lock_stack(
-    inputs: Inputs,
-    say: Say,
-    *,
-    tell: Tell = lambda _new, _total: None,
-    names: Sequence[str] = (),
-) -> Locked:
-    """Resolve a stack and write its lock; one that says the same is not touched.
-
-    Args:
-        inputs: the files.
-        say: takes one line of progress for each ecosystem.
-        tell: takes bytes fetched since the last call, and bytes wanted; called by threads.
-        names: only these are to change, and what they force; empty for everything.
-
-    Raises:
-        InputError: a file is wrong, or something wanted does not exist.
-        SourceError: a source cannot be read, or its packages contradict each other.
-        PolicyError: the policy forbids what was found; nothing is written.
-    """
-    stack = load_stack(inputs.stack_file, inputs.sources)
-    store = Cache(inputs.cache, tell, Access(stack.sources.access))
-    old = _old(inputs, needed=bool(names))
-    with full_disk_named(inputs.cache, inputs.lock_path.parent):
-        if names and old:
-            lock = update(old, names, stack, store, say)
-        else:
-            lock = make_lock(stack, store, say)
-        enforce_policy(inputs, lock)
-        text = lock.dump().encode()
-        changed = not inputs.lock_path.exists() or inputs.lock_path.read_bytes() != text
-        if changed:
-            write_file(inputs.lock_path, text)
-    before = old or lock.model_copy(
-        update={"artifacts": [], "environments": {}, "metadata": {}, "wanted": {}}
-    )
-    return Locked(lock, changed, diff(before, lock))
 
 
 def check_lock(inputs: Inputs) -> list[str]:
@@ -149,13 +89,3 @@ def enforce_policy(inputs: Inputs, lock: Lock) -> None:
     if inputs.policy_path is not None:
         rules = policy.load_policy(inputs.policy_path)
         policy.enforce(rules, lock, datetime.now(UTC).date())
-
-
-def _old(inputs: Inputs, *, needed: bool) -> Lock | None:
-    """The lock as it stands; None where there is none, or none that can be read."""
-    try:
-        return read_lock(inputs.lock_path, inputs.mend)
-    except InputError:
-        if needed:
-            raise
-        return None

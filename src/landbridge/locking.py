@@ -1,21 +1,26 @@
-"""Make a lock, see whether it still fits its stack, update it, compare two."""
+"""Make the lock of a stack, or update it: all ecosystems resolved, one file written."""
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
+from landbridge.access import Access
 from landbridge.bundle import toolkit
+from landbridge.bundle.fetch import Cache
 from landbridge.ecosystems import Ecosystem, Learner, conda, cran, oci, pypi, rpm
 from landbridge.ecosystems.pypi import canonical
-from landbridge.errors import BundleError, InputError, redact
-from landbridge.lock import Kept, Lock, Part, load_lock, merge
-from landbridge.stack import Stack
-from landbridge.stages import Say, stage
+from landbridge.errors import InputError, redact
+from landbridge.files import full_disk_named, write_file
+from landbridge.lock import Kept, Lock, Part, merge
+from landbridge.lock_diff import Difference, diff
+from landbridge.lock_file import Inputs, enforce_policy
+from landbridge.lock_fit import read_lock, wanted_of
+from landbridge.stack import Stack, load_stack
+from landbridge.stages import Say, Tell, stage
 
 # The longest to resolve come first, so that the short ones fill the gaps.
 ECOSYSTEMS: dict[str, Ecosystem] = {
@@ -28,6 +33,60 @@ ECOSYSTEMS: dict[str, Ecosystem] = {
 }
 # Resolvers are single-threaded programs, half of them waiting for the network.
 RESOLVERS = 2
+
+
+@dataclass(frozen=True)
+class Locked:
+    """What came of locking.
+
+    Attributes:
+        lock: the lock.
+        changed: whether the file had to be written.
+        difference: to the lock before; everything is added where there was none.
+    """
+
+    lock: Lock
+    changed: bool
+    difference: Difference = field(repr=False)
+
+
+def lock_stack(
+    inputs: Inputs,
+    say: Say,
+    *,
+    tell: Tell = lambda _new, _total: None,
+    names: Sequence[str] = (),
+) -> Locked:
+    """Resolve a stack and write its lock; one that says the same is not touched.
+
+    Args:
+        inputs: the files.
+        say: takes one line of progress for each ecosystem.
+        tell: takes bytes fetched since the last call, and bytes wanted; called by threads.
+        names: only these are to change, and what they force; empty for everything.
+
+    Raises:
+        InputError: a file is wrong, or something wanted does not exist.
+        SourceError: a source cannot be read, or its packages contradict each other.
+        PolicyError: the policy forbids what was found; nothing is written.
+    """
+    stack = load_stack(inputs.stack_file, inputs.sources)
+    store = Cache(inputs.cache, tell, Access(stack.sources.access))
+    old = _old(inputs, needed=bool(names))
+    with full_disk_named(inputs.cache, inputs.lock_path.parent):
+        if names and old:
+            lock = update(old, names, stack, store, say)
+        else:
+            lock = make_lock(stack, store, say)
+        enforce_policy(inputs, lock)
+        text = lock.dump().encode()
+        changed = not inputs.lock_path.exists() or inputs.lock_path.read_bytes() != text
+        if changed:
+            write_file(inputs.lock_path, text)
+    before = old or lock.model_copy(
+        update={"artifacts": [], "environments": {}, "metadata": {}, "wanted": {}}
+    )
+    return Locked(lock, changed, diff(before, lock))
 
 
 def make_lock(stack: Stack, store: Learner, say: Say, kept: Kept | None = None) -> Lock:
@@ -87,60 +146,14 @@ def update(old: Lock, names: Iterable[str], stack: Stack, store: Learner, say: S
     return make_lock(stack, store, say, Kept(old, frozenset(names)))
 
 
-def read_lock(path: Path, mend: str) -> Lock:
-    """Read a lock that the user keeps beside the stack.
-
-    Args:
-        path: the file.
-        mend: what makes it right, for the message.
-
-    Raises:
-        InputError: it is missing or not a lock.
-    """
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such lock", mend)
+def _old(inputs: Inputs, *, needed: bool) -> Lock | None:
+    """The lock as it stands; None where there is none, or none that can be read."""
     try:
-        return load_lock(path)
-    except BundleError as error:
-        raise InputError(error.message, mend) from error
-
-
-def wanted_of(stack: Stack) -> dict[str, Any]:
-    """What a lock remembers of the stack: all that it wants, not where it comes from."""
-    return stack.model_dump(mode="json", exclude={"name", "sources"})
-
-
-def faults(lock: Lock, stack: Stack) -> list[str]:
-    """Why a lock does not fit a stack, one line for each difference; empty if it fits."""
-    lines = []
-    if lock.stack != stack.name:
-        lines.append(f"name: {lock.stack} is locked, {stack.name} is wanted")
-    for key, old, new in differences(lock.wanted, wanted_of(stack)):
-        if isinstance(old, list) or isinstance(new, list):
-            before, now = _shown(old), _shown(new)
-            lines += [f"{key}: {name} is wanted but not locked" for name in now - before]
-            lines += [f"{key}: {name} is locked but no longer wanted" for name in before - now]
-        else:
-            lines.append(f"{key}: {_word(old)} is locked, {_word(new)} is wanted")
-    return sorted(lines)
-
-
-def differences(old: Any, new: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Where two wishes differ: dotted key, old and new value; lists are compared as sets.
-
-    A key that is missing is the same as an empty one: wishes grow keys over time.
-    """
-    if isinstance(old, dict) and isinstance(new, dict):
-        for name in sorted({*old, *new}):
-            below = f"{key}.{name}" if key else str(name)
-            yield from differences(old.get(name), new.get(name), below)
-    elif isinstance(old or new, dict):
-        yield from differences(old or {}, new or {}, key)
-    elif isinstance(old or new, list):
-        if _shown(old) != _shown(new):
-            yield key, old or [], new or []
-    elif (old or None) != (new or None):
-        yield key, old, new
+        return read_lock(inputs.lock_path, inputs.mend)
+    except InputError:
+        if needed:
+            raise
+        return None
 
 
 def _wished(value: Any) -> set[str]:
@@ -151,17 +164,6 @@ def _wished(value: Any) -> set[str]:
         return {name for below in value for name in _wished(below)}
     match = re.match(r"(?:[^\s:]+::)?([\w./+-]*\w)", str(value))
     return {match[1], canonical(match[1])} if match else set()
-
-
-def _shown(value: Any) -> set[str]:
-    return {_word(item) for item in value or []}
-
-
-def _word(value: Any) -> str:
-    """A wish as people write it; one of a single key by that key's value."""
-    if isinstance(value, dict) and len(value) == 1:
-        return _word(*value.values())
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _refuse_credentials(lock: Lock) -> None:

@@ -8,6 +8,9 @@ from contextlib import contextmanager
 
 # Takes one line of progress.
 Say = Callable[[str], None]
+# Takes bytes that came since it was last called, and bytes that are wanted in all; the first
+# number is negative when bytes turn out to be wrong.
+Tell = Callable[[int, int], None]
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from landbridge.bundle import sign, verify
-from landbridge.bundle.fetch import SEAL
+from landbridge.bundle.part import SEAL
 from landbridge.depot import Received, current
 from landbridge.errors import BundleError, InputError, LandbridgeError
 from landbridge.files import exclusive

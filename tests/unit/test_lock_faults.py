@@ -8,7 +8,8 @@ import pytest
 
 from landbridge.errors import InputError
 from landbridge.lock import Artifact, Lock, Part, merge
-from landbridge.locking import ECOSYSTEMS, faults, make_lock, update, wanted_of
+from landbridge.lock_fit import faults, wanted_of
+from landbridge.locking import ECOSYSTEMS, make_lock, update
 from landbridge.stack import Stack
 
 WANTED: dict[str, Any] = {

@@ -14,7 +14,7 @@ from landbridge.access import Access
 from landbridge.bundle import manifest, sbom, sign, toolkit, unchanged
 from landbridge.bundle.content import NAME as CONTENT
 from landbridge.bundle.content import content
-from landbridge.bundle.fetch import BUILT, Cache, Tell
+from landbridge.bundle.fetch import BUILT, Cache
 from landbridge.ecosystems import Maker, cran, oci
 from landbridge.errors import InputError
 from landbridge.files import (
@@ -29,10 +29,10 @@ from landbridge.files import (
     write_file,
 )
 from landbridge.lock import Artifact, Lock
-from landbridge.lock_file import Inputs, enforce_policy, fitting_lock, lock_stack
-from landbridge.locking import ECOSYSTEMS
+from landbridge.lock_file import Inputs, enforce_policy, fitting_lock
+from landbridge.locking import ECOSYSTEMS, lock_stack
 from landbridge.stack import Stack, load_stack
-from landbridge.stages import Say, megabytes, stage
+from landbridge.stages import Say, Tell, megabytes, stage
 
 # Beside the artifacts: indexes, lock, SBOM and manifest, for each artifact, rounded up.
 DESCRIPTION_BYTES = 8192

@@ -21,8 +21,7 @@ from landbridge.bundle.transport import Answer, Interrupted, Missing, Transport
 from landbridge.errors import LandbridgeError, SourceError
 from landbridge.files import CHUNK, need_space, sha256_of, write_file
 from landbridge.lock import Artifact
-
-__all__ = ["BUILT", "SEAL", "WORKERS", "Alternatives", "Cache", "Tell"]
+from landbridge.stages import Tell
 
 WORKERS = 8
 BUILT = "built:"
@@ -34,9 +33,6 @@ _LOCK_PAUSE = 0.1
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _CHANGED = "the mirror is being changed or is damaged: sync it, then run this again"
 
-# Takes bytes that came since it was last called, and bytes that are wanted in all; the first
-# number is negative when bytes turn out to be wrong.
-Tell = Callable[[int, int], None]
 # Further URLs of an artifact, for when its own has it no more.
 Alternatives = Callable[[Artifact], Sequence[str]]
 _Result = TypeVar("_Result")

@@ -9,7 +9,7 @@ import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from landbridge.bundle.fetch import SEAL
+from landbridge.bundle.part import SEAL
 from landbridge.errors import BundleError
 from landbridge.files import CHUNK
 

@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Any
 from uuid import NAMESPACE_URL, uuid5
 
 from landbridge.bundle.manifest import Entry
-from landbridge.lock import Artifact, Lock
 
-# cyclonedx is not installed on nodes, which only read: it is imported where it writes.
+# cyclonedx is not installed on nodes, which only read: it is imported where it writes. Nor does
+# reading need the models of locks.
 if TYPE_CHECKING:
     from cyclonedx.model.component import Component
     from cyclonedx.model.license import License
     from packageurl import PackageURL
+
+    from landbridge.lock import Artifact, Lock
 
 NAME = "sbom.cdx.json"
 

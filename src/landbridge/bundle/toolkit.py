@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from landbridge.bundle.fetch import BUILT, SEAL
+from landbridge.bundle.fetch import BUILT
+from landbridge.bundle.part import SEAL
 from landbridge.ecosystems import Learner
 from landbridge.ecosystems.pypi import requirements, wheels
 from landbridge.ecosystems.rpm import TOOLKIT_MINORS

@@ -16,13 +16,12 @@ from landbridge.bundle.manifest import Entry
 from landbridge.bundle.volume import CHECKSUM, MOST, NAME, PATTERN, Piece, Volume
 from landbridge.errors import BundleError, InputError
 from landbridge.files import CHUNK, need_space, put_in_place, recover, write_file
+from landbridge.stages import Tell
 
 # What a bare node needs before it has a toolkit that can receive volumes.
 _FIRST = re.compile(r"bootstrap\.sh|content\.json|toolkit/.*|collections/.*|rpm/keys/.*")
 _THEN = re.compile(r"rpm/[^/]+/repodata/.*")
 _SIZE = re.compile(r"([0-9]+)([KMGT]?)(B?)")
-
-Tell = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

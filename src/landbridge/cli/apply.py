@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from landbridge.cli.options import Inventory
 from landbridge.content import content_root
 from landbridge.errors import NodeError
 from landbridge.run.command import Playbook, ansible_environment
@@ -18,15 +19,10 @@ from landbridge.run.progress import display
 from landbridge.run.result import Event, RunResult
 from landbridge.run.runner import run_playbook
 
-InventoryOption = Annotated[
-    Path | None,
-    typer.Option("--inventory", "-i", metavar="PATH", help="Default: this very machine."),
-]
-
 
 def apply(
     *,
-    inventory: InventoryOption = None,
+    inventory: Inventory = None,
     limit: Annotated[str | None, typer.Option(help="Only these hosts.")] = None,
     tags: Annotated[str | None, typer.Option(help="Only tasks with these tags.")] = None,
     check: Annotated[bool, typer.Option("--check", help="Change nothing.")] = False,

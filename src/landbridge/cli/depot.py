@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from landbridge import depot as depots
 from landbridge.cli.options import AsJson
@@ -128,6 +126,10 @@ def _print_releases(depot: Path, found: list[Release]) -> None:
     if not found:
         typer.echo(f"{depot}: no releases")
         return
+    # Slow to import, and no other verb draws a table.
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
     table = Table("", "release", "signed")
     for heading in ("files", "size", "its own"):
         table.add_column(heading, justify="right")

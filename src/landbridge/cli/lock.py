@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer.core import TyperGroup
@@ -14,8 +14,11 @@ from landbridge.cli.options import AsJson, CacheFolder, PolicyFile, default_cach
 from landbridge.cli.progress import progress
 from landbridge.cli.stack import SourcesFile, StackFile
 from landbridge.lock_diff import diff as diff_locks
-from landbridge.lock_file import Inputs, Locked, check_lock, lock_stack
-from landbridge.locking import read_lock
+from landbridge.lock_file import Inputs, check_lock
+from landbridge.lock_fit import read_lock
+
+if TYPE_CHECKING:
+    from landbridge.locking import Locked
 
 _DEFAULT = "stack"
 
@@ -67,6 +70,9 @@ def lock(
     if check:
         _check(inputs, as_json=as_json)
         return
+    # Slow to import, and a check needs nothing that resolves.
+    from landbridge.locking import lock_stack  # noqa: PLC0415
+
     with progress(sys.stderr) as (say, tell):
         locked = lock_stack(inputs, say, tell=tell, names=update or [])
     _print(inputs.lock_path, locked, as_json=as_json)

@@ -4,27 +4,34 @@ from __future__ import annotations
 
 import sys
 
-import typer
-
-from landbridge.cli import apply, bundle, depot, lock, stack, verify
+from landbridge.cli.lazy import group
 from landbridge.errors import LandbridgeError
 
 INTERRUPTED = 130
 
-app = typer.Typer(
-    help="A machine-learning stack for RHEL nodes without internet.",
-    no_args_is_help=True,
+app = group(
+    "A machine-learning stack for RHEL nodes without internet.",
+    {
+        "apply": (
+            "apply:apply",
+            "Converge this machine, or the hosts of an inventory: `ansible-playbook site.yml`.",
+        ),
+        "verify": (
+            "verify:verify",
+            "Run the host checks on this machine, or on the hosts of an inventory.",
+        ),
+        "bundle": ("bundle:app", "Build a bundle where there is internet, check it anywhere."),
+        "depot": ("depot:app", "Keep releases on this machine, one of them current."),
+        "lock": (
+            "lock:app",
+            "Lock what a stack wants: `landbridge lock STACK` "
+            "(see `landbridge lock stack --help`).",
+        ),
+        "stack": ("stack:app", "Look at what is wanted."),
+    },
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-# A verb with sub-verbs: app.add_typer(module.app, name="verb").
-# A verb of its own:     app.command(name="verb")(module.function).
-app.command(name="apply")(apply.apply)
-app.add_typer(bundle.app, name="bundle")
-app.add_typer(depot.app, name="depot")
-app.add_typer(lock.app, name="lock")
-app.add_typer(stack.app, name="stack")
-app.command(name="verify")(verify.verify)
 
 
 def main() -> None:

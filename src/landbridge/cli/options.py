@@ -21,6 +21,14 @@ LockFile = Annotated[
     Path | None,
     typer.Option("--lock", metavar="FILE", help="Default: STACK with the suffix .lock."),
 ]
+Inventory = Annotated[
+    Path | None,
+    typer.Option("--inventory", "-i", metavar="PATH", help="Default: this very machine."),
+]
+PassphraseFile = Annotated[
+    Path | None,
+    typer.Option("--passphrase-file", metavar="FILE", help="The key's passphrase."),
+]
 BundleFolder = Annotated[Path, typer.Option("--output", metavar="DIR", help="The bundle's folder.")]
 
 

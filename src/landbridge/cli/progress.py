@@ -6,12 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
-
-from landbridge.bundle.fetch import Tell
 from landbridge.errors import redact
-from landbridge.stages import Say
+from landbridge.stages import Say, Tell
 
 
 @contextmanager
@@ -25,6 +21,15 @@ def progress(stream: TextIO) -> Iterator[tuple[Say, Tell]]:
     if not stream.isatty():
         yield lambda line: print(redact(line), file=stream, flush=True), lambda _new, _total: None
         return
+    # Slow to import, and most runs have no terminal.
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import (  # noqa: PLC0415
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TransferSpeedColumn,
+    )
+
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=Console(file=stream), transient=True) as bar:
         task = bar.add_task("fetch", total=None)

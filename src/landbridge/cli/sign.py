@@ -13,15 +13,11 @@ import typer
 from landbridge.bundle import sign as signing
 from landbridge.bundle.verify import Verdict
 from landbridge.bundle.verify import verify as verify_bundle
-from landbridge.cli.options import AsJson
+from landbridge.cli.options import AsJson, PassphraseFile
 from landbridge.cli.progress import progress
 from landbridge.stages import megabytes
 
 Bundle = Annotated[Path, typer.Argument(metavar="DIR", help="The bundle's folder.")]
-PassphraseFile = Annotated[
-    Path | None,
-    typer.Option("--passphrase-file", metavar="FILE", help="The key's passphrase."),
-]
 TrustedKeys = Annotated[
     list[Path] | None,
     typer.Option(

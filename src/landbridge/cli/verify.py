@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from landbridge.cli.apply import InventoryOption
+from landbridge.cli.options import Inventory
 from landbridge.content import content_root
 from landbridge.errors import NodeError
 from landbridge.run.command import ansible_environment
@@ -29,7 +29,7 @@ STYLES = {"passed": "green", "failed": "bold red", "skipped": "yellow"}
 
 def verify(
     *,
-    inventory: InventoryOption = None,
+    inventory: Inventory = None,
     host: Annotated[
         str, typer.Option(help="Only this host or group; `local` is this very machine.")
     ] = LOCAL,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from landbridge.bundle import manifest
-from landbridge.bundle.fetch import SEAL
+from landbridge.bundle.part import SEAL
 from landbridge.bundle.sign import signed_time
 from landbridge.bundle.untrusted import is_release
 from landbridge.errors import BundleError, LandbridgeError

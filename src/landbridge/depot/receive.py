@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from landbridge.bundle.fetch import Tell
 from landbridge.bundle.manifest import WORKERS
 from landbridge.depot.incoming import Incoming
 from landbridge.depot.layout import Layout
@@ -15,7 +14,7 @@ from landbridge.depot.reception import Received, Reception, listed
 from landbridge.depot.sources import Folder, find
 from landbridge.depot.volumes_in import receive_volumes
 from landbridge.errors import BundleError
-from landbridge.stages import Say
+from landbridge.stages import Say, Tell
 
 
 def receive(

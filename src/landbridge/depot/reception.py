@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from landbridge.bundle import manifest
-from landbridge.bundle.fetch import Tell
 from landbridge.bundle.manifest import WORKERS
 from landbridge.bundle.sign import signed_time
 from landbridge.depot.held import Held
@@ -17,7 +16,7 @@ from landbridge.depot.layout import Layout, is_sealed
 from landbridge.depot.offer import GetSignature, Offer, admit
 from landbridge.errors import BundleError
 from landbridge.files import need_space, write_file
-from landbridge.stages import Say, megabytes
+from landbridge.stages import Say, Tell, megabytes
 
 _SHOWN = 5
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from landbridge.bundle.fetch import SEAL
+from landbridge.bundle.part import SEAL
 from landbridge.ecosystems import Learner
 from landbridge.errors import SourceError
 from landbridge.files import link, scratch, sha256_of, write_file

@@ -18,8 +18,7 @@ from landbridge.bundle.verify import verify
 from landbridge.ecosystems.cran import parse_packages
 from landbridge.errors import InputError, LandbridgeError, SourceError
 from landbridge.lock import load_lock
-from landbridge.lock_file import lock_stack
-from landbridge.locking import ECOSYSTEMS
+from landbridge.locking import ECOSYSTEMS, lock_stack
 from landbridge.stack import Stack, load_stack
 from tests.unit.small_upstreams import tool
 

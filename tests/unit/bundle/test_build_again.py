@@ -26,7 +26,7 @@ from landbridge.bundle.verify import verify
 from landbridge.cli.main import app
 from landbridge.errors import LandbridgeError
 from landbridge.files import exclusive
-from landbridge.lock_file import lock_stack
+from landbridge.locking import lock_stack
 from tests.unit.openpgp import Keys, keys
 
 pytestmark = pytest.mark.usefixtures("only_rpm")

@@ -17,7 +17,8 @@ from landbridge.bundle.build import Options, build
 from landbridge.errors import InputError, PolicyError
 from landbridge.lock import Lock, load_lock
 from landbridge.lock_diff import diff
-from landbridge.lock_file import Inputs, check_lock, lock_stack
+from landbridge.lock_file import Inputs, check_lock
+from landbridge.locking import lock_stack
 from tests.unit import small_upstreams as small
 
 

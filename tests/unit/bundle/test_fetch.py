@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from landbridge.bundle.fetch import SEAL, Cache
+from landbridge.bundle.fetch import Cache
+from landbridge.bundle.part import SEAL
 from landbridge.errors import SourceError
 from landbridge.lock import Artifact
 
