@@ -3,10 +3,10 @@
 import json
 import tomllib
 
+import pytest
 import yaml
 
 from landbridge.facts.node import Node
-
 
 # What dnf makes of all its files, asked of the platform's Python.
 IN_FORCE = """
@@ -40,12 +40,14 @@ def test_dnf_checks_signatures(node: Node) -> None:
     assert unchecked == []
 
 
-def test_dnf_checks_who_signed_the_metadata(node: Node, signature: str) -> None:
+@pytest.mark.usefixtures("signature")
+def test_dnf_checks_who_signed_the_metadata(node: Node) -> None:
     checks = json.loads(node.output("/usr/bin/python3", "-c", IN_FORCE))
     assert checks == {name: [True, True] for name in enabled(node)}
 
 
-def test_trusted_keys_are_roots_alone(node: Node, signature: str) -> None:
+@pytest.mark.usefixtures("signature")
+def test_trusted_keys_are_roots_alone(node: Node) -> None:
     folder = "/etc/landbridge/keys"
     listed = node.output("sh", "-c", f"stat --format '%U:%G %a %n' {folder} {folder}/*.asc")
     lines = listed.splitlines()
