@@ -211,6 +211,14 @@ def test_a_clock_that_is_wrong_does_not_matter(story: Story) -> None:
         must(run("faketime", day, *command))
 
 
+def test_a_build_at_another_time_gives_the_same_bytes(story: Story) -> None:
+    output, downloads = story.folder / "later", paths.cache() / "downloads"
+    command = build_command(story.upstreams.sources, story.lock("one"), output, downloads)
+    must(run("faketime", "2040-01-01 00:00:00", LANDBRIDGE, *command))
+    assert content(output) == content(story.one)
+    shutil.rmtree(output)
+
+
 def receive(depot: Path, *sources: Path, allow: bool = False) -> list[str | Path]:
     options = ["--depot", depot, "--key", lab_bundle.public_key()]
     return ["depot", "receive", *sources, *options, *(["--allow-downgrade"] if allow else [])]
