@@ -255,6 +255,15 @@ def test_a_current_that_is_a_bundle_elsewhere_is_replaced(desk: Desk) -> None:
     assert desk.is_current(old)
 
 
+def test_a_current_whose_medium_is_gone_is_replaced(desk: Desk) -> None:
+    root = desk.bundle("one")
+    desk.depot.mkdir()
+    (desk.depot / "current").symlink_to(desk.folder / "unplugged")
+    desk.receive(root)
+    assert desk.is_current(root)
+    assert (desk.depot / "current").readlink() == Path("releases", desk.release(root).name)
+
+
 def test_a_current_that_is_a_folder_is_left_alone(desk: Desk) -> None:
     root = desk.bundle("one")
     (desk.depot / "current").mkdir(parents=True)
