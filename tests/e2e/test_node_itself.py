@@ -137,12 +137,13 @@ def test_nothing_goes_back_by_itself(node: LabNode, old: str, new: Next) -> None
 
 
 def test_back_to_the_release_before(node: LabNode, old: str, new: Next) -> None:
-    must(node, f"{QUICK} -e landbridge_allow_downgrade=true")
-    assert not dnf_sees(node, new.added)
+    allowed = "--tags toolkit -e landbridge_allow_downgrade=true"
+    must(node, f"landbridge apply --check {allowed}")
     assert recorded(node) == new.release
     must(node, f"{BOOTSTRAP} --allow-downgrade")
     assert recorded(node) == old
     must(node, QUICK)
+    assert not dnf_sees(node, new.added)
     must(node, "landbridge depot prune --keep 1")
     assert listed(node) == {new.release: False, old: True}
 
