@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from landbridge.bundle import _armor, manifest
+from landbridge.bundle._keyring import PACKAGE as _PACKAGE
+from landbridge.bundle._keyring import keyring
 from landbridge.errors import BundleError, InputError
 from landbridge.files import scratch, write_file
 from landbridge.process import run, tail
@@ -24,9 +26,6 @@ MENDS = {
     "missing": "sign the bundle with 'landbridge bundle sign', or pass --allow-unsigned",
 }
 
-_PACKAGE = "gnupg2"
-# A socket's path is at most 107 bytes long, and a key in memory leaves no trace on a disk.
-_MEMORY = Path("/dev/shm")  # noqa: S108
 _PUBLIC_KEY_PACKET = 6
 # Numbers of RFC 4880: RSA, and RSA for signing only.
 _RSA = ("1", "3")
@@ -188,17 +187,13 @@ def _signer(key: SigningKey) -> Iterator[_Signer]:
     if not Path(key.name).is_file():
         yield _Signer(gpg, _fingerprint(gpg, key.name, ["--", key.name]))
         return
-    with scratch(_MEMORY if _MEMORY.is_dir() else None) as home:
+    with keyring() as home:
         gpg += ["--homedir", home]
         mend = "export one with 'gpg --armor --export-secret-keys FINGERPRINT'"
-        try:
-            done = run([*gpg, "--import", "--", key.name], package=_PACKAGE, check=False)
-            if done.returncode:
-                raise InputError(f"{key.name}: cannot be read as a secret key: {tail(done)}", mend)
-            yield _Signer(gpg, _fingerprint(gpg, key.name, []))
-        finally:
-            stop = ["gpgconf", "--homedir", str(home), "--kill", "gpg-agent"]
-            run(stop, package=_PACKAGE, check=False)
+        done = run([*gpg, "--import", "--", key.name], package=_PACKAGE, check=False)
+        if done.returncode:
+            raise InputError(f"{key.name}: cannot be read as a secret key: {tail(done)}", mend)
+        yield _Signer(gpg, _fingerprint(gpg, key.name, []))
 
 
 def _fingerprint(gpg: Sequence[str | Path], name: str, which: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from landbridge.bundle import _armor, sign
+from landbridge.bundle import _armor, _keyring, sign
 from landbridge.bundle.sign import Signature, SigningKey, check
 from landbridge.errors import BundleError, InputError, LandbridgeError
 from landbridge.files import scratch
@@ -189,7 +189,7 @@ def test_nothing_of_a_keys_file_is_left(
 ) -> None:
     key = ring.secret("release")
     with scratch(SHORT) as memory:
-        monkeypatch.setattr(sign, "_MEMORY", memory)
+        monkeypatch.setattr(_keyring, "_MEMORY", memory)
         sign.sign(bundle, SigningKey(key))
         assert list(memory.iterdir()) == []
         running = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
