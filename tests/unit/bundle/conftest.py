@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -76,8 +77,8 @@ def _describe(root: Path, address: str) -> Site:
     return Site(root, root / "stack.yml", root / "sources.yml")
 
 
-@pytest.fixture(scope="session", autouse=True)
-def pip_at(site: Site) -> Iterator[None]:
+@contextmanager
+def small_pip(site: Site) -> Iterator[None]:
     """pip reads the site's wheels and nothing else; our own wheel is a small one."""
     own = next((site.root / "own").iterdir())
     with pytest.MonkeyPatch.context() as patch:
@@ -85,6 +86,13 @@ def pip_at(site: Site) -> Iterator[None]:
         patch.setenv("PIP_NO_INDEX", "1")
         patch.setenv("PIP_FIND_LINKS", str(site.root / "wheels"))
         patch.setattr(toolkit, "_own_wheel", lambda _folder: own)
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def pip_at(site: Site) -> Iterator[None]:
+    """For the tests of this folder alone: others read what the machine's pip reads."""
+    with small_pip(site):
         yield
 
 
@@ -99,7 +107,9 @@ def bundle(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Path:
         output=output,
         cache=output.parent / "cache",
     )
-    build(options, lambda _line: None)
+    # Made before the fixtures of a module are.
+    with small_pip(site):
+        build(options, lambda _line: None)
     return output
 
 
