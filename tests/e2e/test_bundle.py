@@ -226,9 +226,13 @@ def receive(depot: Path, *sources: Path, allow: bool = False) -> list[str | Path
 
 def test_a_release_is_received_through_thirty_kills(story: Story) -> None:
     """Into an empty depot, so that all of it has to be copied; unit tests have old releases."""
-    moments, depot = random.Random(SEED), story.folder / "depot-killed"
-    times = [killed(receive(depot, story.one), moments.uniform(0.4, 1.0)) for _ in range(KILLS)]
-    assert sum(times) > KILLS // 3
+    moments, depot, kills = random.Random(SEED), story.folder / "depot-killed", 0
+    while kills < KILLS:
+        # A run that was quicker than its kill has completed the release: begin anew.
+        if (depot / "current").exists():
+            assert content(depot / "current") == content(story.one)
+            shutil.rmtree(depot)
+        kills += killed(receive(depot, story.one), moments.uniform(0.3, 0.8))
     if not (depot / "current").exists():
         must(landbridge(*receive(depot, story.one)))
     assert content(depot / "current") == content(story.one)
