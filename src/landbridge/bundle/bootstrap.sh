@@ -163,7 +163,7 @@ def ask_gpgv(keys):
         if word == "NEWSIG":
             signatures.append({})
         elif signatures:
-            signatures[-1][word] = fields
+            signatures[-1].setdefault(word, []).extend(fields)
     said = done.stderr.decode(errors="replace").strip().splitlines() or ["gpgv says nothing"]
     return signatures, said[-1]
 
@@ -174,8 +174,9 @@ def judge(told):
     if valid is None:
         return ("unknown" if "NO_PUBKEY" in told else "bad"), 0
     signed, kind = int(valid[2]), valid[8]
-    # An expired key's signature is good if it was made before.
-    lived = "EXPKEYSIG" in told and signed < int(told["KEYEXPIRED"][0])
+    # An expired key's earlier signatures are good; of several dates the earliest counts.
+    expired = min(map(int, told.get("KEYEXPIRED", ["0"])))
+    lived = "EXPKEYSIG" in told and signed < expired
     good = kind == OF_BYTES and ("GOODSIG" in told or lived)
     return ("good", signed) if good else ("bad", 0)
 
