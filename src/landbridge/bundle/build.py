@@ -237,7 +237,7 @@ def _describe(job: _Job, built: Built) -> None:
     paths = manifest.files_of(root)
     known |= {path: path.removeprefix(blobs) for path in paths if path.startswith(blobs)}
     entries = manifest.describe(root, paths, known)
-    built.release = f"{stack.name}-{manifest.content_hash(entries)}"
+    built.release = manifest.release_of(stack.name, entries)
     write_file(root / CONTENT, content(root, stack, lock, built.release, entries, job.store))
     entries |= manifest.describe(root, [CONTENT], {})
     manifest.write_manifest(root, built.release, entries)

@@ -21,10 +21,9 @@ from hashlib import sha256
 from pathlib import Path
 
 from landbridge.bundle import manifest, plain_tar
-from landbridge.bundle.manifest import Entry
+from landbridge.bundle.manifest import Entry, is_release
 from landbridge.bundle.untrusted import (
     LARGEST_HEAD,
-    is_release,
     open_file,
     read_file,
     read_json,

@@ -32,6 +32,11 @@ class Entry(NamedTuple):
     size: int
 
 
+def is_release(name: object) -> bool:
+    """Whether this can be the name of a release, and so of a folder of a depot."""
+    return isinstance(name, str) and _RELEASE.fullmatch(name) is not None
+
+
 def is_signature(path: str) -> bool:
     """Whether a path of a bundle is the place of a signature, which no manifest lists."""
     return _SIGNATURE.fullmatch(path) is not None
@@ -137,7 +142,7 @@ def _text(release: str, entries: Mapping[str, Entry]) -> str:
 
 def _fault(release: Any, entries: Mapping[str, Any]) -> str:
     """The first thing that no manifest may say, empty for none."""
-    if not isinstance(release, str) or not _RELEASE.fullmatch(release):
+    if not is_release(release):
         return f"release {release!r}"
     for path, (sha256, size) in entries.items():
         if not _is_inside(path) or path == NAME or is_signature(path):

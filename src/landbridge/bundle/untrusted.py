@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import stat
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,12 +13,6 @@ from landbridge.errors import BundleError
 
 # A manifest of a million files stays below it.
 LARGEST_HEAD = 256 << 20
-_RELEASE = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}-[0-9a-f]{12}")
-
-
-def is_release(name: object) -> bool:
-    """Whether this can be the name of a release, and so of a folder of the depot."""
-    return isinstance(name, str) and _RELEASE.fullmatch(name) is not None
 
 
 def open_file(root: Path, path: str) -> BinaryIO:

@@ -21,7 +21,8 @@ import re
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from landbridge.bundle.untrusted import is_release, read_json, strings_of
+from landbridge.bundle.manifest import is_release
+from landbridge.bundle.untrusted import read_json, strings_of
 from landbridge.errors import BundleError
 
 NAME = "volume.json"

@@ -30,6 +30,7 @@ from landbridge.cli.options import (
 )
 from landbridge.cli.progress import progress
 from landbridge.cli.stack import SourcesFile, StackFile
+from landbridge.errors import InputError
 from landbridge.stages import megabytes
 
 
@@ -82,6 +83,8 @@ def build(
 
     Where there is no lock yet, it is made first.
     """
+    if passphrase_file and not sign_key:
+        raise InputError("--passphrase-file: there is nothing to sign with", "give --sign-key too")
     size = parse_size(volume_size) if volume_size else None
     options = _options(
         stack=stack,
@@ -137,7 +140,8 @@ def _print_built(output: Path, built: Built, volumes: Path | None) -> None:
         typer.echo(f"next: carry the files in {volumes} over, and run landbridge depot receive")
     else:
         typer.echo(
-            f"next: carry the folder {output} to the node and run ./bootstrap.sh there as root"
+            f"next: carry the folder {output} to the node, and run its bootstrap.sh there as root "
+            "(the first time with --trust-key and the public key)"
         )
 
 

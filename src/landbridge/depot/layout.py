@@ -13,7 +13,6 @@ from pathlib import Path
 from landbridge.bundle import manifest
 from landbridge.bundle.part import SEAL
 from landbridge.bundle.sign import signed_time
-from landbridge.bundle.untrusted import is_release
 from landbridge.errors import BundleError, LandbridgeError
 from landbridge.files import exclusive, full_disk_named, put_in_place, recover
 
@@ -50,7 +49,9 @@ class Layout:
     def names(self) -> list[str]:
         """The whole releases, sorted by name."""
         folders = self.releases.iterdir() if self.releases.is_dir() else ()
-        whole = (f.name for f in folders if is_release(f.name) and (f / manifest.NAME).is_file())
+        whole = (
+            f.name for f in folders if manifest.is_release(f.name) and (f / manifest.NAME).is_file()
+        )
         return sorted(whole)
 
     def current_name(self) -> str | None:

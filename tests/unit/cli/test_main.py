@@ -63,3 +63,10 @@ def test_no_fault_shows_a_traceback(
         cli.main()
     assert end.value.code == code
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_passphrase_without_a_key_is_refused(tmp_path: Path) -> None:
+    done = landbridge("bundle", "build", tmp_path / "s.yml", "--passphrase-file", tmp_path / "p")
+    assert done.returncode == 2
+    assert "--passphrase-file" in done.stderr
+    assert "--sign-key" in done.stderr
