@@ -50,6 +50,16 @@ def signature(node: Node) -> list[str]:
     return [ONCE] if node.run("test", "-f", file).rc == 0 else []
 
 
+def podman(node: Node) -> list[str]:
+    """Podman, where its role has ended."""
+    return [ONCE] if node.promised("podman") else []
+
+
+def of_podman(name: str) -> Callable[[Node], list[Any]]:
+    """The entries of a list that role podman has promised."""
+    return lambda node: list(node.promised("podman").get(name, []))
+
+
 THINGS: dict[str, Callable[[Node], list[Any]]] = {
     "environment": environments,
     "image": lambda node: node.content["images"],
@@ -57,6 +67,9 @@ THINGS: dict[str, Callable[[Node], list[Any]]] = {
     "hub": hub,
     "kernel": kernels,
     "counter": packet_counter,
+    "podman": podman,
+    "rootless_user": of_podman("rootless_users"),
+    "quadlet": of_podman("quadlets"),
     "signature": signature,
 }
 

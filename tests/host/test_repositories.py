@@ -91,11 +91,3 @@ def test_conda_clients_know_the_depot_only(node: Node) -> None:
 def test_conda_channel_is_readable(node: Node, user: str) -> None:
     index = node.output("cat", f"{node.facts.depot.path}/conda/noarch/repodata.json", user=user)
     assert "packages.conda" in json.loads(index)
-
-
-def test_short_image_names_search_nowhere(node: Node) -> None:
-    text = node.output("cat", "/etc/containers/registries.conf.d/50-landbridge.conf")
-    settings = tomllib.loads(text)
-    assert settings["unqualified-search-registries"] == []
-    assert all(registry["blocked"] for registry in settings["registry"])
-    assert "docker.io" in {registry["prefix"] for registry in settings["registry"]}

@@ -119,10 +119,16 @@ def test_an_unreadable_inventory_is_an_error(content: Path, tmp_path: Path) -> N
 def test_the_shipped_areas() -> None:
     assert areas(content_root()) == [
         "conda",
+        "containers",
+        "docker",
+        "images",
         "jupyterhub",
         "network",
         "node",
         "podman",
+        "quadlets",
         "r",
+        "registries",
         "repositories",
+        "rootless",
     ]

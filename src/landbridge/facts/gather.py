@@ -80,6 +80,7 @@ class Snapshot(BaseModel):
     r_packages: dict[str, str]
     kernelspecs: dict[str, dict[str, Any]]
     images: list[Image]
+    promises: dict[str, dict[str, Any]]
     egress_packets: int | None
 
 

@@ -67,6 +67,10 @@ class Node:
         loaded: dict[str, Any] = yaml.safe_load(self.facts.depot.stack)
         return loaded
 
+    def promised(self, role: str) -> dict[str, Any]:
+        """What a role was told to do on this node; empty where it never ran to its end."""
+        return self.facts.promises.get(role, {})
+
     @cached_property
     def target(self) -> str:
         """The node's target, for example `el9-x86_64`."""

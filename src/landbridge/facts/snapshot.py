@@ -23,6 +23,7 @@ COMMAND = Path("/usr/local/bin/landbridge")
 R_LIBRARY = Path("/opt/landbridge/r/library")
 KERNELS = Path("/opt/landbridge/share/jupyter/kernels")
 REPOSITORY_FOLDERS = (Path("/etc/yum.repos.d"), Path("/etc/landbridge/repositories.d"))
+PROMISES = Path("/etc/landbridge/promises")
 EGRESS_COUNTER = ["counter", "inet", "landbridge_egress", "outside"]
 BOOT_SECONDS = 60
 
@@ -168,6 +169,14 @@ def depot_facts(depot: Path) -> dict[str, Any]:
     }
 
 
+def promises() -> dict[str, dict[str, Any]]:
+    """What each role was told to do, by role."""
+    return {
+        path.stem: json.loads(path.read_text(encoding="utf-8"))
+        for path in sorted(PROMISES.glob("*.json"))
+    }
+
+
 def locked(lock: Path) -> dict[str, str]:
     """Packages of an explicit lock: file name without its ending to sha256."""
     lines = lock.read_text(encoding="utf-8").splitlines()
@@ -192,6 +201,7 @@ def snapshot(depot: Path) -> dict[str, Any]:
         "r_packages": r_packages(),
         "kernelspecs": kernelspecs(),
         "images": images(),
+        "promises": promises(),
         "egress_packets": egress_packets(),
     }
 

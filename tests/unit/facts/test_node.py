@@ -29,6 +29,7 @@ SNAPSHOT: dict[str, Any] = {
     "r_packages": {},
     "kernelspecs": {},
     "images": [],
+    "promises": {},
     "egress_packets": None,
 }
 
