@@ -16,6 +16,9 @@ LAB_PACKAGES := podman crun netavark aardvark-dns conmon catatonit fuse-overlayf
 # Unit tests of R's modules and indexes ask the real R.
 LAB_PACKAGES += r-base-core
 
+# The stories wait for nodes and networks half of their time, so three share two processors.
+TOGETHER := --numprocesses=3 --dist=loadgroup --no-loadscope-reorder --durations=30
+
 # Molecule's scenarios are pytest tests of tests/e2e, so that one closing line counts everything.
 PYTEST_ARGS ?=
 
@@ -27,7 +30,7 @@ demo: $(VENV)/.installed lab-packages ## the whole story: upstreams, nodes, bund
 	$(LAB) demo
 
 test: lint lab ## every test: lint, unit, molecule scenarios and faults on lab nodes
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest tests/unit tests/e2e $(PYTEST_ARGS)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest tests/unit tests/e2e $(TOGETHER) $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed ## ruff, mypy --strict, yamllint, ansible-lint (profile production)
 	$(BIN)/ruff check .
