@@ -67,58 +67,9 @@ copied:
 """
 
 import json
-import os
-import pwd
-import shutil
-import subprocess
-from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-
-
-class CommandError(Exception):
-    """A command failed; the text says which and why."""
-
-
-def runtime_directory(account):
-    """Where the user's session keeps its sockets."""
-    return Path("/run/user") / str(account.pw_uid)
-
-
-def user_environment(account):
-    """What a login would set and Podman needs."""
-    runtime = str(runtime_directory(account))
-    return {
-        "HOME": account.pw_dir,
-        "USER": account.pw_name,
-        "LOGNAME": account.pw_name,
-        "PATH": "/usr/local/bin:/usr/bin:/usr/sbin:/bin:/sbin",
-        "LC_ALL": "C.UTF-8",
-        "XDG_RUNTIME_DIR": runtime,
-        "DBUS_SESSION_BUS_ADDRESS": f"unix:path={runtime}/bus",
-    }
-
-
-def run(argv, account):
-    """Standard output of a command run as the user."""
-    identity = {}
-    if account.pw_uid != os.geteuid():
-        groups = os.getgrouplist(account.pw_name, account.pw_gid)
-        identity = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": groups}
-    environment = dict(os.environ) if account.pw_uid == 0 else user_environment(account)
-    done = subprocess.run(
-        argv,
-        cwd="/",
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-        **identity,
-    )
-    if done.returncode != 0:
-        raise CommandError(f"{' '.join(argv)}: {done.stderr.strip()}")
-    return done.stdout
+from ansible.module_utils.landbridge_podman import CommandError, account_of, can_ask, run
 
 
 def stored(account):
@@ -145,12 +96,6 @@ def copy(layout, image, account):
         ],
         account,
     )
-
-
-def can_ask(account):
-    """Whether Podman can say what is there: it is installed and the user has a session."""
-    session = account.pw_uid == 0 or runtime_directory(account).is_dir()
-    return session and shutil.which("podman") is not None
 
 
 def ensure(params, account, check_mode):
@@ -192,13 +137,10 @@ def main():
         supports_check_mode=True,
     )
     params = module.params
-    try:
-        account = pwd.getpwnam(params["user"])
-    except KeyError:
-        module.fail_json(msg=f"user {params['user']} does not exist; create it first")
     if not params["images"]:
         module.exit_json(changed=False, copied=[])
     try:
+        account = account_of(params["user"])
         present, copied = ensure(params, account, module.check_mode)
     except (CommandError, OSError) as error:
         module.fail_json(msg=f"images for {params['user']}: {error}")

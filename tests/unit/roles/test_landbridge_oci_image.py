@@ -111,10 +111,3 @@ def test_check_mode_before_podman_is_installed(
     answer = run(layout=str(tmp_path / "images"), images=wanted("sha256:1"), check=True)
     assert answer["changed"]
     assert answer["copied"] == [NAME]
-
-
-def test_a_user_runs_with_their_own_session(run: Runner) -> None:
-    environment = run.module.user_environment(run.module.pwd.getpwnam("nobody"))
-    uid = run.module.pwd.getpwnam("nobody").pw_uid
-    assert environment["XDG_RUNTIME_DIR"] == f"/run/user/{uid}"
-    assert environment["USER"] == "nobody"
