@@ -1,0 +1,141 @@
+"""Role podman's validate.yml refuses bad variables, by name and with the mend.
+
+A row of BAD is a variable, a value, and words that the message must have. One run of
+ansible-playbook judges all rows: of each, the tasks of validate.yml that name the variable.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.unit.roles.modules import ROLES
+
+ROLE = ROLES / "podman"
+TASKS: list[dict[str, Any]] = yaml.safe_load((ROLE / "tasks" / "validate.yml").read_text())
+SPECS = yaml.safe_load((ROLE / "meta" / "argument_specs.yml").read_text())["argument_specs"]
+VARIABLES = SPECS["main"]["options"]
+
+# A fresh EL10 node, and a bundle without images.
+NODE = {
+    "distribution_major_version": "10",
+    "landbridge": {"depot": "/depot", "images": [], "target": "el10-x86_64"},
+    "packages": {},
+    "selinux": {"status": "disabled"},
+    "cacheable": True,
+}
+
+POOLS = "podman_address_pools"
+BAD: list[tuple[str, Any, str]] = [
+    ("podman_runtime", "runc", "set it to crun"),
+    ("podman_network_backend", "cni", "set it to netavark"),
+    ("podman_pids_limit", -1, "0 for no limit"),
+    ("podman_memory_max", "lots", "such as 32G"),
+    ("podman_memory_max", "32 GB", "such as 32G"),
+    ("podman_memory_max", "120%", "such as 80%"),
+    ("podman_selinux_booleans", {"container_manage_cgroup": "yes"}, "true or false"),
+    ("podman_selinux_booleans", {"container-manage": True}, "by its name"),
+    ("podman_prune_age", "7d", "168h for a week"),
+    ("podman_prune_age", "", "168h for a week"),
+    ("podman_prune_calendar", "every week", "Sun 03:00"),
+    ("podman_auto_update_calendar", "--help", "Sun 03:00"),
+    (POOLS, [{"base": "10.200.0.1/16", "size": 24}], "has host bits set"),
+    (POOLS, [{"base": "10.200.0.0", "size": 32}], "as CIDR"),
+    (POOLS, [{"base": "fd00::/48", "size": 64}], "IPv4"),
+    (POOLS, [{"base": "10.200.0.0/16", "size": 8}], "from 16 to 30"),
+    (POOLS, [{"base": "10.200.0.0/16", "size": 31}], "from 16 to 30"),
+    (POOLS, [{"base": b, "size": 24} for b in ("10.200.0.0/16", "10.200.8.0/24")], "overlap"),
+]
+# Besides the defaults.
+GOOD: dict[str, Any] = {
+    "podman_memory_max": "32G",
+    "podman_selinux_booleans": {"container_manage_cgroup": True},
+    "podman_prune_calendar": "Mon,Thu *-*-* 03:15",
+    "podman_prune_age": "1h30m",
+    "podman_auto_update_calendar": "",
+    "podman_address_pools": [
+        {"base": "198.18.0.0/16", "size": 24},
+        {"base": "198.19.0.0/24", "size": 24},
+    ],
+}
+
+
+def about(variable: str) -> list[dict[str, Any]]:
+    """The tasks that name a variable, and those whose result they use."""
+    words = {variable}
+    found: list[dict[str, Any]] = []
+    for task in reversed(TASKS):
+        if words & set(re.findall(r"\w+", yaml.safe_dump(task))):
+            found.insert(0, task)
+            words.update(re.findall(r"\bpodman_\w+\b", str(task.get("when", ""))))
+            words.update(re.findall(r"\bpodman_\w+\b", str(task.get("ansible.builtin.assert"))))
+            words -= set(VARIABLES) - {variable}
+    return found
+
+
+def play(values: dict[str, Any], tasks: list[dict[str, Any]]) -> dict[str, Any]:
+    """A play that judges values, and ends whatever it finds."""
+    return {
+        "hosts": "localhost",
+        "gather_facts": False,
+        "vars_files": [str(ROLE / "defaults/main.yml"), str(ROLE / "vars/main.yml")],
+        "tasks": [
+            {**task, "vars": values | task.get("vars", {}), "ignore_errors": True} for task in tasks
+        ],
+    }
+
+
+def judge(plays: list[dict[str, Any]], folder: Path) -> list[str]:
+    """What each play says of its values; empty where it finds them right."""
+    playbook = folder / "playbook.yml"
+    facts = play({}, [{"name": "Facts", "ansible.builtin.set_fact": NODE}])
+    playbook.write_text(yaml.safe_dump([facts, *plays], sort_keys=False))
+    configuration = folder / "ansible.cfg"
+    configuration.write_text("")
+    environment = os.environ | {
+        "ANSIBLE_CONFIG": str(configuration),
+        "ANSIBLE_LIBRARY": str(ROLE / "library"),
+        "ANSIBLE_MODULE_UTILS": str(ROLE / "module_utils"),
+        "ANSIBLE_FILTER_PLUGINS": str(ROLE / "filter_plugins"),
+        "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
+    }
+    ansible = Path(sys.executable).with_name("ansible-playbook")
+    command = [ansible, "-i", "localhost,", "-c", "local", playbook]
+    python = ["-e", f"ansible_python_interpreter={sys.executable}"]
+    done = subprocess.run(
+        [*command, *python], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    results = json.loads(done.stdout[done.stdout.index("{") :])["plays"][1:]
+    hosts = [[task["hosts"]["localhost"] for task in result["tasks"]] for result in results]
+    return ["\n".join(h["msg"] for h in tasks if h.get("failed")) for tasks in hosts]
+
+
+@pytest.fixture(scope="module")
+def said(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """What is said of the defaults, of GOOD, and of each row of BAD."""
+    plays = [play({}, TASKS), play(GOOD, TASKS)]
+    plays += [play({variable: value}, about(variable)) for variable, value, _words in BAD]
+    return judge(plays, tmp_path_factory.mktemp("validate"))
+
+
+def test_defaults_and_good_values_pass(said: list[str]) -> None:
+    assert said[:2] == ["", ""]
+
+
+@pytest.mark.parametrize("row", range(len(BAD)), ids=[f"{v}-{i}" for i, (v, *_) in enumerate(BAD)])
+def test_bad_value_is_refused_by_name_and_with_the_mend(said: list[str], row: int) -> None:
+    variable, _value, words = BAD[row]
+    assert variable in said[2 + row]
+    assert words in said[2 + row]
+
+
+def test_every_variable_that_is_judged_has_a_row() -> None:
+    judged = set(re.findall(r"\bpodman_\w+", yaml.safe_dump(TASKS))) & set(VARIABLES)
+    assert judged - {variable for variable, *_ in BAD} == set()
