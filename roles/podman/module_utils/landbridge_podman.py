@@ -15,8 +15,16 @@ from pathlib import Path
 STATE = Path("/var/lib/landbridge/podman")
 
 
+# Which images a bundle has brought, per store.
+IMAGES = STATE / "images.json"
+
+
 class CommandError(Exception):
-    """A command failed; the text says which and why."""
+    """A command failed; the text says which and why, `code` is its exit code."""
+
+    def __init__(self, text, code=None):
+        super().__init__(text)
+        self.code = code
 
 
 def account_of(name):
@@ -69,7 +77,7 @@ def run(argv, account, stdin="", variables=None):
         **identity,
     )
     if done.returncode != 0:
-        raise CommandError(f"{' '.join(argv)}: {done.stderr.strip()}")
+        raise CommandError(f"{' '.join(argv)}: {done.stderr.strip()}", done.returncode)
     return done.stdout
 
 
