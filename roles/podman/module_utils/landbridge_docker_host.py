@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a node knows of Docker without asking it: packages, processes, folders, users."""
+
+from __future__ import annotations
+
+import grp
+from pathlib import Path
+
+ROOT = Path("/")
+PACKAGES = (
+    "docker-ce",
+    "docker-ce-cli",
+    "docker-ce-rootless-extras",
+    "docker-buildx-plugin",
+    "docker-compose-plugin",
+    "docker-model-plugin",
+    "docker-scan-plugin",
+    "containerd.io",
+    "docker-engine",
+    "docker-ee",
+    "docker-ee-cli",
+    "moby-engine",
+)
+# Folders of this kind in the data directory hold the data of a daemon with userns-remap.
+_REMAPPED = "[0-9]*.[0-9]*"
+
+
+def packages(run_command):
+    """Name-version-release of Docker's packages; none where there is no rpm."""
+    query = ["rpm", "--query", "--all", "--queryformat", "%{NAME}-%{VERSION}-%{RELEASE}\\n"]
+    _code, out, _error = run_command([*query, *PACKAGES], handle_exceptions=False)
+    return sorted(out.split())
+
+
+def has_daemon():
+    """Whether a unit or a program says that Docker is here, from whatever package."""
+    places = ("etc/systemd/system", "usr/lib/systemd/system", "usr/local/lib/systemd/system")
+    return any((ROOT / place / "docker.service").exists() for place in places) or any(
+        (ROOT / place / "dockerd").exists() for place in ("usr/bin", "usr/local/bin", "usr/sbin")
+    )
+
+
+def runs(pidfile):
+    """Whether dockerd runs.
+
+    Asks nothing of systemd or the socket: whoever connects to docker.socket starts Docker.
+    """
+    try:
+        number = int((ROOT / pidfile.lstrip("/")).read_text(encoding="ascii"))
+        name = (ROOT / "proc" / str(number) / "comm").read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return False
+    return name.strip() == "dockerd"
+
+
+def members(group):
+    """Users who may talk to the daemon."""
+    try:
+        found = grp.getgrnam(group)
+    except KeyError:
+        return []
+    primary = [user["name"] for user in local_users() if user["gid"] == found.gr_gid]
+    return sorted({*found.gr_mem, *primary})
+
+
+def local_users():
+    """Users of /etc/passwd; a directory service is not asked for all of its own."""
+    users = []
+    text = (ROOT / "etc/passwd").read_text(encoding="utf-8", errors="replace")
+    for line in text.splitlines():
+        fields = line.split(":")
+        if len(fields) == 7 and fields[2].isdigit() and fields[3].isdigit():
+            home = fields[5].lstrip("/")
+            users.append(
+                {"name": fields[0], "uid": int(fields[2]), "gid": int(fields[3]), "home": home}
+            )
+    return users
+
+
+def rootless():
+    """Local users with a Docker of their own, and what to do about it."""
+    found = []
+    for user in local_users():
+        home = ROOT / user["home"]
+        data = home / ".local/share/docker"
+        unit = home / ".config/systemd/user/docker.service"
+        if not user["uid"] or not user["home"] or not (data.is_dir() or unit.exists()):
+            continue
+        held = stored(data)
+        needs = [
+            f"this user's own Docker is not replaced: {user['name']} saves what is wanted with "
+            "`docker save` and stops it with `systemctl --user disable --now docker`",
+            f"{user['name']} in podman_rootless_users; then `podman load`, as {user['name']}",
+        ]
+        if held.get("volumes"):
+            needs.append(
+                f"{held['volumes']} volumes in /{user['home']}/.local/share/docker/volumes belong "
+                "to subordinate ids: take each out with tar in a container (`docker run -v`), and "
+                "`podman volume import` it"
+            )
+        running = runs(f"/run/user/{user['uid']}/docker.pid")
+        found.append({"user": user["name"], "running": running, **held, "needs": needs})
+    return found
+
+
+def stored(data_root):
+    """How many images, containers and volumes lie in a data directory; empty without one.
+
+    `images` is None where containerd keeps them, whose database says nothing by its folders.
+    """
+    if not data_root.is_dir():
+        return {}
+    roots = [data_root, *data_root.glob(_REMAPPED)]
+    images = [folder for root in roots for folder in root.glob("image/*/imagedb/content/sha256")]
+    return {
+        "images": sum(_count(folder, files=True) for folder in images) if images else None,
+        "containers": sum(_count(root / "containers") for root in roots),
+        "volumes": sum(_count(root / "volumes") for root in roots),
+    }
+
+
+def _count(folder, files=False):
+    if not folder.is_dir():
+        return 0
+    return sum(1 for path in folder.iterdir() if (path.is_file() if files else path.is_dir()))
