@@ -13,8 +13,6 @@ DOCKER_CE = {
     "docker-compose-plugin",
     "containerd.io",
 }
-# Nobody's image: the name alone must be refused, before any packet is sent.
-FOREIGN = "docker.io/library/landbridge-must-not-be-pulled:1"
 HELLO = ("--rm", "--network=none")
 
 
@@ -56,9 +54,3 @@ def test_socket_listens_at_dockers_path(node: Node) -> None:
 
 def test_docker_ce_is_gone(node: Node) -> None:
     assert DOCKER_CE & set(node.facts.rpms) == set()
-
-
-def test_foreign_registries_are_closed(node: Node) -> None:
-    done = node.run("podman", "pull", "--quiet", FOREIGN)
-    assert done.rc != 0
-    assert "blocked" in done.stderr

@@ -32,6 +32,14 @@ NODE = {
 }
 
 POOLS = "podman_address_pools"
+KEY = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nmQGN=\n-----END PGP PUBLIC KEY BLOCK-----\n"
+REWRITE = {"prefix": "docker.io", "location": "depot.example.org:5000/docker.io"}
+SIGNED = {"prefix": "registry.example.org", "keys": [KEY], "signatures": "https://example.org/s"}
+LOGIN = {"registry": "registry.example.org", "username": "puller", "password": "secret-9"}
+BLOCKED, REGISTRIES, SIGNEDS, LOGINS = (
+    f"podman_{name}"
+    for name in ("blocked_registries", "registries", "signed_registries", "registry_logins")
+)
 BAD: list[tuple[str, Any, str]] = [
     ("podman_runtime", "runc", "set it to crun"),
     ("podman_network_backend", "cni", "set it to netavark"),
@@ -51,6 +59,26 @@ BAD: list[tuple[str, Any, str]] = [
     (POOLS, [{"base": "10.200.0.0/16", "size": 8}], "from 16 to 30"),
     (POOLS, [{"base": "10.200.0.0/16", "size": 31}], "from 16 to 30"),
     (POOLS, [{"base": b, "size": 24} for b in ("10.200.0.0/16", "10.200.8.0/24")], "overlap"),
+    (BLOCKED, ["https://docker.io"], "without a scheme"),
+    (BLOCKED, ["docker.io/library/busybox:1"], "or a tag"),
+    (REGISTRIES, [REWRITE | {"prefix": "https://docker.io"}], "without a scheme"),
+    (REGISTRIES, [REWRITE | {"prefix": "*.example.org"}], "or a wildcard"),
+    (REGISTRIES, [REWRITE | {"location": "http://depot.example.org"}], "without a scheme"),
+    (REGISTRIES, [REWRITE | {"location": "depot/docker.io"}], "needs a port"),
+    (REGISTRIES, [REWRITE, REWRITE], "each prefix once"),
+    (REGISTRIES, [REWRITE | {"location": "quay.io/mirror"}], "out of podman_blocked_registries"),
+    (SIGNEDS, [SIGNED | {"prefix": "https://registry.example.org"}], "without a scheme"),
+    (SIGNEDS, [SIGNED, SIGNED], "write each once"),
+    (SIGNEDS, [SIGNED | {"prefix": "registry.redhat.io"}], "what is below them"),
+    (SIGNEDS, [SIGNED | {"keys": []}], "gpg --armor --export"),
+    (SIGNEDS, [SIGNED | {"keys": ["/etc/pki/key.asc"]}], "gpg --armor --export"),
+    (SIGNEDS, [SIGNED | {"keys": [KEY.replace("PUBLIC", "PRIVATE")]}], "gpg --armor --export"),
+    (SIGNEDS, [SIGNED | {"signatures": "/srv/signatures"}], "file:///"),
+    (LOGINS, [LOGIN | {"registry": "https://registry.example.org"}], "without a scheme"),
+    (LOGINS, [LOGIN, LOGIN | {"users": ["root"]}], "each once for a user"),
+    (LOGINS, [LOGIN | {"username": "who:ever"}], "has a colon"),
+    (LOGINS, [LOGIN | {"password": ""}], "empty password"),
+    (LOGINS, [LOGIN | {"users": ["root", "nobody-of-that-name"]}], "nobody-of-that-name: create"),
 ]
 # Besides the defaults.
 GOOD: dict[str, Any] = {
@@ -63,6 +91,10 @@ GOOD: dict[str, Any] = {
         {"base": "198.18.0.0/16", "size": 24},
         {"base": "198.19.0.0/24", "size": 24},
     ],
+    BLOCKED: ["docker.io", "quay.io", "*.example.com", "other.example.org:5000/team"],
+    REGISTRIES: [REWRITE, {"prefix": "lab:5000", "location": "[fd00::1]:5000", "insecure": True}],
+    SIGNEDS: [SIGNED, SIGNED | {"prefix": "registry.redhat.io/ubi9", "keys": [KEY, KEY]}],
+    LOGINS: [LOGIN, LOGIN | {"registry": "localhost:5000/team", "users": ["root", "daemon"]}],
 }
 
 
