@@ -60,6 +60,12 @@ def of_podman(name: str) -> Callable[[Node], list[Any]]:
     return lambda node: list(node.promised("podman").get(name, []))
 
 
+def docker_group(node: Node) -> list[str]:
+    """The group that may use root's socket, where one is promised."""
+    group = node.promised("podman").get("docker_group")
+    return [group] if group else []
+
+
 THINGS: dict[str, Callable[[Node], list[Any]]] = {
     "environment": environments,
     "image": lambda node: node.content["images"],
@@ -68,6 +74,7 @@ THINGS: dict[str, Callable[[Node], list[Any]]] = {
     "kernel": kernels,
     "counter": packet_counter,
     "podman": podman,
+    "docker_group": docker_group,
     "rootless_user": of_podman("rootless_users"),
     "quadlet": of_podman("quadlets"),
     "signature": signature,

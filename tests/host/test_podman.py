@@ -1,18 +1,9 @@
 """Podman in Docker's place."""
 
-import json
 from typing import Any
 
 from landbridge.facts.node import Node
 
-DOCKER_CE = {
-    "docker-ce",
-    "docker-ce-cli",
-    "docker-ce-rootless-extras",
-    "docker-buildx-plugin",
-    "docker-compose-plugin",
-    "containerd.io",
-}
 HELLO = ("--rm", "--network=none")
 
 
@@ -38,19 +29,3 @@ def test_image_runs_rootless(node: Node, image: dict[str, Any], user: str) -> No
     node.output("skopeo", "copy", "--quiet", source, f"containers-storage:{name}", user=user)
     said = node.output("podman", "run", *HELLO, name, "echo", "landbridge", user=user)
     assert said.strip() == "landbridge"
-
-
-def test_docker_command_is_podman(node: Node) -> None:
-    said = node.output("docker", "ps", "--all", "--format", "json")
-    assert isinstance(json.loads(said or "[]"), list)
-    assert "podman" in node.output("docker", "--version")
-
-
-def test_socket_listens_at_dockers_path(node: Node) -> None:
-    assert node.unit("podman.socket") == "active"
-    said = node.output("podman", "--url", "unix:///run/docker.sock", "version", "--format=json")
-    assert json.loads(said)["Server"]["Version"]
-
-
-def test_docker_ce_is_gone(node: Node) -> None:
-    assert DOCKER_CE & set(node.facts.rpms) == set()

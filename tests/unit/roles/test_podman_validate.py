@@ -79,9 +79,13 @@ BAD: list[tuple[str, Any, str]] = [
     (LOGINS, [LOGIN | {"username": "who:ever"}], "has a colon"),
     (LOGINS, [LOGIN | {"password": ""}], "empty password"),
     (LOGINS, [LOGIN | {"users": ["root", "nobody-of-that-name"]}], "nobody-of-that-name: create"),
+    ("podman_docker_group", "docker, wheel", "for example docker"),
+    ("podman_docker_group", "996", "for example docker"),
+    ("podman_docker_group", "root", "empty for root alone"),
 ]
 # Besides the defaults.
 GOOD: dict[str, Any] = {
+    "podman_docker_group": "Container_Users@ad.example",
     "podman_memory_max": "32G",
     "podman_selinux_booleans": {"container_manage_cgroup": True},
     "podman_prune_calendar": "Mon,Thu *-*-* 03:15",
