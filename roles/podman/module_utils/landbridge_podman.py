@@ -15,6 +15,9 @@ from pathlib import Path
 STATE = Path("/var/lib/landbridge/podman")
 
 
+# Seconds between two calls of what is to be done while a command runs.
+INTERVAL = 0.1
+
 # Which images a bundle has brought, per store.
 IMAGES = STATE / "images.json"
 
@@ -54,31 +57,42 @@ def user_environment(account):
     }
 
 
-def run(argv, account, stdin="", variables=None):
+def run(argv, account, stdin="", variables=None, meanwhile=None):
     """Standard output of a command run as the user, with more environment `variables`.
 
     What is given to `stdin` shows up in no message. Hardened hosts have umask 077, under which
-    users in a container could not read the image.
+    users in a container could not read the image. `meanwhile` is called while the command runs.
     """
     identity = {}
     if account.pw_uid != os.geteuid():
         groups = os.getgrouplist(account.pw_name, account.pw_gid)
         identity = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": groups}
     environment = dict(os.environ) if account.pw_uid == 0 else user_environment(account)
-    done = subprocess.run(
+    with subprocess.Popen(
         argv,
         cwd="/",
         env={**environment, **(variables or {})},
-        input=stdin,
-        capture_output=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         encoding="utf-8",
-        check=False,
         umask=0o022,
         **identity,
-    )
-    if done.returncode != 0:
-        raise CommandError(f"{' '.join(argv)}: {done.stderr.strip()}", done.returncode)
-    return done.stdout
+    ) as process:
+        said, complained = converse(process, stdin, meanwhile)
+    if process.returncode != 0:
+        raise CommandError(f"{' '.join(argv)}: {complained.strip()}", process.returncode)
+    return said
+
+
+def converse(process, stdin, meanwhile):
+    """Standard output and error of a process that has ended."""
+    while True:
+        try:
+            return process.communicate(stdin, timeout=INTERVAL if meanwhile else None)
+        except subprocess.TimeoutExpired:
+            stdin = None  # has been taken
+            meanwhile()
 
 
 def can_ask(account):
@@ -109,3 +123,24 @@ def write_record(path, content):
     except BaseException:
         Path(temporary).unlink()
         raise
+
+
+def entries(path):
+    """A list that containers/storage keeps as JSON; empty where there is none."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+
+
+def layers_of(store):
+    """The layers of an overlay store by id: what they are built on, or None."""
+    folder = Path(store) / "overlay-layers"
+    lists = [entries(folder / name) for name in ("layers.json", "volatile-layers.json")]
+    return {layer["id"]: layer.get("parent") for each in lists for layer in each}
+
+
+def layers_needed(account):
+    """Layers of other stores on which the user's containers and images are built."""
+    store = Path(run(["podman", "info", "--format", "{{.Store.GraphRoot}}"], account).strip())
+    own = layers_of(store)
+    images = entries(store / "overlay-images" / "images.json")
+    built_on = {*own.values(), *(image.get("layer") for image in images)}
+    return built_on - {None, "", *own}

@@ -1,64 +1,17 @@
 """Module landbridge_oci_image with the real skopeo and podman, on a storage of its own."""
 
-import gzip
-import hashlib
-import io
 import json
 import os
-import tarfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.unit.roles.modules import Runner, load, shared
+from tests.unit.roles.oci_layout import write_layout
 
 NAME = "localhost/tools/tiny:1"
 OTHER = "localhost/tools/other:1"
-OCI = "application/vnd.oci.image"
-
-
-def put(layout: Path, data: bytes, kind: str) -> dict[str, Any]:
-    """Store a blob; returns its descriptor."""
-    digest = hashlib.sha256(data).hexdigest()
-    (layout / "blobs/sha256").mkdir(parents=True, exist_ok=True)
-    (layout / "blobs/sha256" / digest).write_bytes(data)
-    return {"mediaType": f"{OCI}.{kind}", "digest": f"sha256:{digest}", "size": len(data)}
-
-
-def write_image(layout: Path, text: bytes) -> dict[str, Any]:
-    """Store an image of one file; returns its manifest's descriptor."""
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w") as archive:
-        entry = tarfile.TarInfo("file")
-        entry.size = len(text)
-        archive.addfile(entry, io.BytesIO(text))
-    layer = put(layout, gzip.compress(packed.getvalue()), "layer.v1.tar+gzip")
-    diff_id = "sha256:" + hashlib.sha256(packed.getvalue()).hexdigest()
-    image = {
-        "architecture": "amd64",
-        "os": "linux",
-        "config": {},
-        "rootfs": {"type": "layers", "diff_ids": [diff_id]},
-    }
-    manifest = {
-        "schemaVersion": 2,
-        "config": put(layout, json.dumps(image).encode(), "config.v1+json"),
-        "layers": [layer],
-    }
-    return put(layout, json.dumps(manifest).encode(), "manifest.v1+json")
-
-
-def write_layout(layout: Path, **texts: bytes) -> list[dict[str, str]]:
-    """An OCI layout with images of one file, named after the keywords; returns what is wanted."""
-    manifests = []
-    for name, text in texts.items():
-        named = {"org.opencontainers.image.ref.name": f"localhost/tools/{name}:1"}
-        manifests.append({**write_image(layout, text), "annotations": named})
-    (layout / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": manifests}))
-    (layout / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
-    named_digests = [(next(iter(m["annotations"].values())), m["digest"]) for m in manifests]
-    return [{"name": name, "digest": digest} for name, digest in named_digests]
 
 
 class Store:
@@ -219,7 +172,7 @@ def test_an_image_that_lost_a_layer_is_copied_again(store: Store) -> None:
 
     store.run.module.ask = overlay  # vfs names no layers
     assert store(images)["copied"] == {"root": [NAME]}
-    assert (layer / "file").read_bytes() == b"one"
+    assert (layer / "folder/file").read_bytes() == b"one"
     assert store(images)["copied"] == {}
 
 

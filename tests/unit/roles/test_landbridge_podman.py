@@ -1,5 +1,6 @@
 """What the modules of role podman share."""
 
+import json
 import os
 import pwd
 from pathlib import Path
@@ -53,3 +54,30 @@ def test_a_record_is_replaced_whole(podman: ModuleType, tmp_path: Path) -> None:
         podman.write_record(path, {"b": object()})
     assert podman.read_record(path) == {"a": 1}
     assert [p.name for p in path.parent.iterdir()] == ["record.json"]
+
+
+def test_what_runs_meanwhile_is_called(podman: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    me = pwd.getpwuid(os.geteuid())
+    monkeypatch.setattr(podman, "INTERVAL", 0.01)
+    calls: list[None] = []
+    argv = ["sh", "-c", "read line; sleep 0.2; echo $line"]
+    assert podman.run(argv, me, stdin="in\n", meanwhile=lambda: calls.append(None)) == "in\n"
+    assert calls
+
+
+def test_layers_of_other_stores_are_what_containers_and_images_are_built_on(
+    podman: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lists = {
+        "overlay-layers/layers.json": [{"id": "own", "parent": "shared-1"}, {"id": "single"}],
+        "overlay-layers/volatile-layers.json": [{"id": "container", "parent": "own"}],
+        "overlay-images/images.json": [
+            {"id": "i", "layer": "own"},
+            {"id": "j", "layer": "shared-2"},
+        ],
+    }
+    for name, content in lists.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(json.dumps(content))
+    monkeypatch.setattr(podman, "run", lambda *_args: f"{tmp_path}\n")
+    assert podman.layers_needed(None) == {"shared-1", "shared-2"}

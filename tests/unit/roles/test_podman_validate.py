@@ -58,6 +58,13 @@ BAD: list[tuple[str, Any, str]] = [
     (POOLS, [{"base": "fd00::/48", "size": 64}], "IPv4"),
     (POOLS, [{"base": "10.200.0.0/16", "size": 8}], "from 16 to 30"),
     (POOLS, [{"base": "10.200.0.0/16", "size": 31}], "from 16 to 30"),
+    ("podman_graphroot", "containers", "write absolute paths"),
+    ("podman_graphroot", "/data/containers/", "without a slash at the end"),
+    ("podman_shared_image_store", "~/images", "write absolute paths"),
+    ("podman_shared_image_store", "/var/lib/containers/storage/images", "directory of its own"),
+    ("podman_additional_image_stores", ["images"], "write absolute paths"),
+    ("podman_additional_image_stores", ["/mnt/no/store"], "fill or mount it first"),
+    ("podman_storage_driver", "vfs", "set the driver to overlay"),
     (POOLS, [{"base": b, "size": 24} for b in ("10.200.0.0/16", "10.200.8.0/24")], "overlap"),
     (BLOCKED, ["https://docker.io"], "without a scheme"),
     (BLOCKED, ["docker.io/library/busybox:1"], "or a tag"),
@@ -83,6 +90,10 @@ BAD: list[tuple[str, Any, str]] = [
     ("podman_docker_group", "996", "for example docker"),
     ("podman_docker_group", "root", "empty for root alone"),
 ]
+# What a bad value is bad with.
+WITH: dict[str, dict[str, Any]] = {
+    "podman_storage_driver": {"podman_shared_image_store": "/var/lib/shared"},
+}
 # Besides the defaults.
 GOOD: dict[str, Any] = {
     "podman_docker_group": "Container_Users@ad.example",
@@ -157,7 +168,10 @@ def judge(plays: list[dict[str, Any]], folder: Path) -> list[str]:
 def said(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """What is said of the defaults, of GOOD, and of each row of BAD."""
     plays = [play({}, TASKS), play(GOOD, TASKS)]
-    plays += [play({variable: value}, about(variable)) for variable, value, _words in BAD]
+    plays += [
+        play({variable: value} | WITH.get(variable, {}), about(variable))
+        for variable, value, _words in BAD
+    ]
     return judge(plays, tmp_path_factory.mktemp("validate"))
 
 
