@@ -66,6 +66,23 @@ def docker_group(node: Node) -> list[str]:
     return [group] if group else []
 
 
+def quadlets_with(section: str, *keys: str) -> Callable[[Node], list[Any]]:
+    """The promised quadlets that set one of the keys."""
+
+    def found(node: Node) -> list[Any]:
+        quadlets = node.promised("podman").get("quadlets", [])
+        return [q for q in quadlets if set(keys) & set(q.get("sections", {}).get(section) or {})]
+
+    return found
+
+
+def running_quadlets(node: Node) -> list[dict[str, Any]]:
+    """The promised quadlets that are to run from boot; an empty `Install` leaves it to others."""
+    quadlets = node.promised("podman").get("quadlets", [])
+    services = [q for q in quadlets if q.get("type", "container") in ("container", "pod", "kube")]
+    return [q for q in services if q.get("sections", {}).get("Install", True)]
+
+
 THINGS: dict[str, Callable[[Node], list[Any]]] = {
     "environment": environments,
     "image": lambda node: node.content["images"],
@@ -77,13 +94,21 @@ THINGS: dict[str, Callable[[Node], list[Any]]] = {
     "docker_group": docker_group,
     "rootless_user": of_podman("rootless_users"),
     "quadlet": of_podman("quadlets"),
+    "running_quadlet": running_quadlets,
+    "checked_quadlet": quadlets_with("Container", "HealthCmd"),
+    "limited_quadlet": quadlets_with("Service", "MemoryMax", "MemoryHigh", "CPUQuota", "TasksMax"),
+    "secretive_quadlet": quadlets_with("Container", "Secret"),
+    "updated_quadlet": quadlets_with("Container", "AutoUpdate"),
     "signature": signature,
 }
 
 
 def label(thing: Any) -> str:
     """A thing's name in reports."""
-    return str(thing["name"] if isinstance(thing, dict) else thing)
+    if isinstance(thing, dict):
+        whose = f" of {thing['user']}" if thing.get("user", "root") != "root" else ""
+        return f"{thing['name']}{whose}"
+    return str(thing)
 
 
 def reachable(node: Node) -> bool:

@@ -36,6 +36,7 @@ def load(role: str, name: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, ROLES / role / "library" / f"{name}.py")
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # where dataclasses look for it
     spec.loader.exec_module(module)
     return module
 

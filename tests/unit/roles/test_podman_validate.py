@@ -31,6 +31,7 @@ NODE = {
     "cacheable": True,
 }
 
+SECRETS, QUADLETS = "podman_secrets", "podman_quadlets"
 POOLS = "podman_address_pools"
 KEY = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nmQGN=\n-----END PGP PUBLIC KEY BLOCK-----\n"
 REWRITE = {"prefix": "docker.io", "location": "depot.example.org:5000/docker.io"}
@@ -66,6 +67,13 @@ BAD: list[tuple[str, Any, str]] = [
     ("podman_additional_image_stores", ["/mnt/no/store"], "fill or mount it first"),
     ("podman_storage_driver", "vfs", "set the driver to overlay"),
     (POOLS, [{"base": b, "size": 24} for b in ("10.200.0.0/16", "10.200.8.0/24")], "overlap"),
+    (SECRETS, [{"name": "a b", "value": "x"}], "letters, digits"),
+    (SECRETS, [{"name": "a", "value": "x"}] * 2, "each name once per"),
+    (SECRETS, [{"name": "a", "value": "x", "user": "alice"}], "one of the rootless users"),
+    (SECRETS, [{"name": "a", "value": ""}], "with a value"),
+    (QUADLETS, [{"name": "a", "sections": {"Container": {"Secret": "x"}}}], "podman_secrets"),
+    (QUADLETS, [{"name": "a", "user": "alice", "sections": {"Container": {}}}], "add the user"),
+    (QUADLETS, [{"name": "a", "type": "pod", "sections": {}}], "section Pod is missing"),
     (BLOCKED, ["https://docker.io"], "without a scheme"),
     (BLOCKED, ["docker.io/library/busybox:1"], "or a tag"),
     (REGISTRIES, [REWRITE | {"prefix": "https://docker.io"}], "without a scheme"),
@@ -98,6 +106,10 @@ WITH: dict[str, dict[str, Any]] = {
 GOOD: dict[str, Any] = {
     "podman_docker_group": "Container_Users@ad.example",
     "podman_memory_max": "32G",
+    "podman_secrets": [{"name": "web-token", "value": "x"}],
+    "podman_quadlets": [
+        {"name": "web", "sections": {"Container": {"Image": "x.org/a:1", "Secret": "web-token"}}}
+    ],
     "podman_selinux_booleans": {"container_manage_cgroup": True},
     "podman_prune_calendar": "Mon,Thu *-*-* 03:15",
     "podman_prune_age": "1h30m",
