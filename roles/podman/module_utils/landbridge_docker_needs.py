@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ansible.module_utils.landbridge_docker_keys import conf
 from ansible.module_utils.landbridge_docker_names import NAMELESS
 from ansible.module_utils.landbridge_docker_quadlet import (
     DOCKER_SOCKETS,
@@ -14,6 +15,7 @@ from ansible.module_utils.landbridge_docker_quadlet import (
     has_hidden,
     mounts,
     relabelled,
+    rests,
     secret_name,
     secrets_of,
 )
@@ -121,17 +123,21 @@ def _state(container):
     policy = (host.get("RestartPolicy") or {}).get("Name") or "no"
     found = []
     if host.get("AutoRemove"):
+        found.append("made with --rm, so it ends with its work: `podman run --rm` does it again")
+    elif rests(container) and policy == "no":
+        code = f", exit code {state.get('ExitCode')}" if status == "exited" else ""
         found.append(
-            "made with --rm, so it ends with its work: run it again with `podman run --rm`"
+            f"is {status}{code}, and was not to restart: its quadlet does not start it (Install: "
+            "{}); what ran once needs none"
         )
-    elif status == "exited" and policy == "no":
+    elif rests(container):
+        found.append(f"is {status}: its quadlet does not start it (Install: {{}})")
+    elif status in ("exited", "created", "dead"):
+        found.append(f"is {status}, and its quadlet starts it: leave it out if it is not wanted")
+    elif policy == "no":
         found.append(
-            f"has ended (exit code {state.get('ExitCode')}) and was not to restart: if it was run "
-            "once, it needs no quadlet"
-        )
-    elif status in ("exited", "created"):
-        found.append(
-            f"is {status}, though its quadlet starts it: leave that out if it is not wanted"
+            "does not start at boot under Docker (no restart policy), and its quadlet does: "
+            "Install: {} prevents that"
         )
     if status == "restarting":
         found.append("restarts again and again under Docker already: mend it first")
@@ -257,15 +263,26 @@ def _network(container):
         found.append(
             "publishes ports of its image at numbers that change: name them in PublishPort"
         )
-    if any(not entry.get("HostPort") for entries in _bindings(host) for entry in entries):
+    if any(not entry.get("HostPort") for each in _bindings(host).values() for entry in each):
         found.append("a published port has a number that changes: name it in PublishPort")
+    if any(_is_dns(entry) for each in _bindings(host).values() for entry in each):
+        found.append(
+            "publishes port 53 everywhere, where Podman's own DNS listens on its networks: publish "
+            f"it on the node's address, or {conf('network', 'dns_bind_port = 5353')}"
+        )
     if any((settings.get("DriverOpts") or {}) for settings in endpoints(container).values()):
         found.append("has driver options for a network, which Podman has not for containers")
     return found
 
 
 def _bindings(host):
-    return [entries or [] for entries in (host.get("PortBindings") or {}).values()]
+    return {port: entries or [] for port, entries in (host.get("PortBindings") or {}).items()}
+
+
+def _is_dns(binding):
+    """Whether a port is published as 53 on all addresses of the node."""
+    anywhere = binding.get("HostIp") in (None, "", "0.0.0.0", "::")  # noqa: S104 (any address)
+    return anywhere and binding.get("HostPort") == "53"
 
 
 def _process(container):

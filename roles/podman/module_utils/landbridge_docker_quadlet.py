@@ -22,6 +22,8 @@ DOCKER_SOCKETS = ("/var/run/docker.sock", "/run/docker.sock")
 GPU = "nvidia.com/gpu="
 _BRIDGES = ("default", "bridge", "")
 _SHM = 64 << 20
+# Podman strips these from the ends of values that it takes whole.
+_QUOTES = ('"', "'")
 # Folders of the system: another label on them would break what else reads them.
 _SYSTEM = re.compile(
     r"^/$|^/(bin|boot|dev|etc|lib|lib64|proc|root|run|sbin|sys|tmp|usr|var/run)(/|$)"
@@ -43,7 +45,7 @@ def quadlet(container, image):
     _security(unit, arguments, host)
     _devices(unit, arguments, container)
     _limits(arguments, host)
-    _health(unit, container)
+    _health(unit, arguments, container)
     _logs(unit, arguments, host)
     if arguments:
         unit["PodmanArgs"] = arguments
@@ -57,7 +59,10 @@ def name_of(container):
 
 
 def word(text):
-    """A word for a unit file: quoted where it must be, and for systemd not to expand anything."""
+    """A word of a value that Podman splits into words: quoted where it must be.
+
+    Environment, Exec, Label, PodmanArgs and Sysctl are split; Volume and others are taken whole.
+    """
     text = literal(text).replace("\\", "\\\\").replace('"', '\\"')
     text = text.replace("\n", "\\n").replace("\t", "\\t")
     return f'"{text}"' if not text or re.search(r"[\s\"'\\;#]", text) else text
@@ -116,7 +121,7 @@ def _process(unit, arguments, config, base):
         if group:
             unit["Group"] = group
     if config.get("WorkingDir") and config["WorkingDir"] != base.get("WorkingDir"):
-        unit["WorkingDir"] = word(config["WorkingDir"])
+        unit["WorkingDir"] = literal(config["WorkingDir"])
     if config.get("Tty"):
         arguments.append("--tty")
     if config.get("OpenStdin"):
@@ -252,7 +257,7 @@ def _volume(mount):
         source, modes = mount["Name"], [mode for mode in given if mode == "nocopy"]
     options += modes
     text = f"{source}:{mount['Destination']}" + (f":{','.join(options)}" if options else "")
-    return word(text)
+    return literal(text)
 
 
 def relabelled(mount):
@@ -314,7 +319,7 @@ def _devices(unit, arguments, container):
     if devices:
         unit["AddDevice"] = devices
     arguments += [word(f"--device-cgroup-rule={r}") for r in host.get("DeviceCgroupRules") or []]
-    socket = any(mount["Source"] in DOCKER_SOCKETS for mount in mounts(container))
+    socket = any(mount.get("Source") in DOCKER_SOCKETS for mount in mounts(container))
     system = any(m["Type"] == "bind" and not relabelled(m) for m in mounts(container))
     # Neither a socket of another's nor a folder of the system may get a container's label.
     if (gpus(container) or socket or system) and not host.get("Privileged"):
@@ -332,7 +337,7 @@ def gpus(container):
             return ids or ["all"]
     if host.get("Runtime") == "nvidia":
         visible = split_environment(container["Config"].get("Env")).get("NVIDIA_VISIBLE_DEVICES")
-        return (visible or "all").split(",") if visible not in ("none", "void") else []
+        return visible.split(",") if visible not in (None, "", "none", "void") else []
     return []
 
 
@@ -370,7 +375,7 @@ def _limits(arguments, host):
         arguments += [f"--{option}={d['Path']}:{d['Rate']}" for d in host.get(key) or []]
 
 
-def _health(unit, container):
+def _health(unit, arguments, container):
     check = container["Config"].get("Healthcheck") or {}
     test = check.get("Test") or []
     if not test:
@@ -384,7 +389,11 @@ def _health(unit, container):
     words = without_all(test[1:], values)
     # Podman takes a JSON list for a command without a shell, unless it is a single word.
     alone = test[0] == "CMD-SHELL" or len(words) == 1
-    unit["HealthCmd"] = literal(" ".join(words) if alone else json.dumps(words)).replace("\n", " ")
+    text = " ".join(words) if alone else json.dumps(words)
+    if "\n" in text or text.startswith(_QUOTES) or text.endswith(_QUOTES):
+        arguments.append(word(f"--health-cmd={text}"))
+    else:
+        unit["HealthCmd"] = literal(text)
     times = {"Interval": "HealthInterval", "Timeout": "HealthTimeout"}
     times["StartPeriod"] = "HealthStartPeriod"
     for key, name in times.items():
@@ -415,16 +424,24 @@ def _service(container):
         sections["Service"] = {"Restart": "on-failure"}
         if policy.get("MaximumRetryCount"):
             unit = sections.setdefault("Unit", {})
-            # Docker counts for ever; systemd within a time.
+            # Docker counts until the container has run for a while, systemd within a time.
             unit["StartLimitBurst"] = str(policy["MaximumRetryCount"] + 1)
-            unit["StartLimitIntervalSec"] = "infinity"
+            unit["StartLimitIntervalSec"] = "10min"
     elif name == "no":
         sections["Service"] = {"Restart": "no"}
+    if rests(container):
         sections["Install"] = {}
     parent = container["HostConfig"].get("CgroupParent") or ""
     if parent.endswith(".slice"):
         sections.setdefault("Service", {})["Slice"] = parent
     return sections
+
+
+def rests(container):
+    """Whether Docker would not start the container by itself either."""
+    policy = (container["HostConfig"].get("RestartPolicy") or {}).get("Name") or "no"
+    stopped = container["State"].get("Status") in ("exited", "created", "dead")
+    return stopped and policy in ("no", "unless-stopped")
 
 
 def peers(container):

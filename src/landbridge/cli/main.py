@@ -21,6 +21,7 @@ app = group(
             "Run the host checks on this machine, or on the hosts of an inventory.",
         ),
         "bundle": ("bundle:app", "Build a bundle where there is internet, check it anywhere."),
+        "docker": ("docker:app", "Look at Docker on nodes, before Podman takes its place."),
         "depot": ("depot:app", "Keep releases on this machine, one of them current."),
         "lock": (
             "lock:app",

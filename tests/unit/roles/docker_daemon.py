@@ -81,6 +81,7 @@ def served(path: Path, answers: dict[str, Any]) -> Iterator[Api]:
         finally:
             server.shutdown()
             thread.join()
+            path.unlink()
 
 
 class DockerNode:
@@ -117,3 +118,51 @@ class DockerNode:
         """A process that dockerd's pid file names."""
         self.write("/var/run/docker.pid", str(PID))
         self.write(f"/proc/{PID}/comm", f"{name}\n")
+
+
+def container(name: str = "web", **changes: Any) -> dict[str, Any]:
+    """What inspect says of a running container; keys of `Config` and `HostConfig` are given flat.
+
+    Others are those of inspect itself.
+    """
+    config = {"Image": "registry.example.org/web:1", "Hostname": "", "Env": [], "Labels": {}}
+    host = {
+        "NetworkMode": "default",
+        "RestartPolicy": {"Name": "always", "MaximumRetryCount": 0},
+        "LogConfig": {"Type": "json-file", "Config": {}},
+        "ShmSize": 64 << 20,
+        "IpcMode": "private",
+    }
+    whole = {
+        "Id": f"{sum(map(ord, name)):064x}",
+        "Name": f"/{name}",
+        "Image": IMAGE["Id"],
+        "State": {"Status": "running", "ExitCode": 0},
+        "Mounts": [],
+        "NetworkSettings": {"Networks": {"bridge": {}}},
+    }
+    for key, value in changes.items():
+        part = config if key in CONFIG else whole if key in whole else host
+        part[key] = value
+    return {**whole, "Config": config, "HostConfig": host}
+
+
+CONFIG = {"Env", "Cmd", "Entrypoint", "Labels", "User", "WorkingDir", "Healthcheck"}
+IMAGE: dict[str, Any] = {
+    "Id": "sha256:" + "1a" * 32,
+    "RepoTags": ["registry.example.org/web:1"],
+    "Size": 3_000_000,
+    "Config": {"Env": ["PATH=/bin"], "Cmd": ["serve"], "Entrypoint": None, "Labels": None},
+}
+
+
+def with_containers(*containers: dict[str, Any], image: dict[str, Any] = IMAGE) -> dict[str, Any]:
+    """The answers of a daemon that runs these."""
+    answers = empty_daemon()
+    answers["/images/json"] = [image]
+    answers[f"/images/{image['Id']}/json"] = image
+    answers["/containers/json"] = [{"Id": each["Id"]} for each in containers]
+    for each in containers:
+        answers[f"/containers/{each['Id']}/json"] = each
+        answers[f"/containers/{each['Id']}/changes"] = None
+    return answers
