@@ -27,6 +27,11 @@ class Keys:
         """The armored public key."""
         return self._gpg("--armor", "--export", f"={owner}").decode()
 
+    def fingerprint(self, owner: str) -> str:
+        """The key's name for programs."""
+        listed = self._gpg("--with-colons", "--list-keys", f"={owner}").decode().splitlines()
+        return next(line.split(":")[9] for line in listed if line.startswith("fpr:"))
+
     def sign(self, owner: str, data: Path, at: int, *more: str) -> Path:
         """Write a detached, armored signature beside `data`, made at `at`, with more options."""
         signature = data.with_name(f"{data.name}.asc")
