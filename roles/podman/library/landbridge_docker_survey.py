@@ -62,6 +62,7 @@ from ansible.module_utils.landbridge_docker_host import (
     rootless,
     runs,
     stored,
+    units,
 )
 from ansible.module_utils.landbridge_docker_needs import belongs_elsewhere, layer, needs_of
 from ansible.module_utils.landbridge_docker_quadlet import name_of, quadlet
@@ -78,6 +79,15 @@ from ansible.module_utils.landbridge_docker_translate import data_root, socket_o
 
 ROOT = Path("/")
 PIDFILE = "/var/run/docker.pid"
+NO_SOCKET = (
+    "the daemon has no unix socket, and over TCP nothing is asked: add "
+    '"unix:///run/docker.sock" to hosts and restart Docker'
+)
+STOPPED = "only a running daemon tells what these are: start Docker and look again"
+GONE = (
+    "Docker's packages have gone, its data has not: volumes that Podman has taken over are still "
+    "there (`podman volume inspect`); the rest is for you to judge"
+)
 LISTS = ("containers", "images", "volumes", "networks", "compose", "plugins")
 
 
@@ -93,6 +103,7 @@ def survey(module):
         "data_root": data_root(settings),
         "group": members(settings.get("group", "docker")),
         "rootless": rootless(),
+        "units": units(),
         "settings": translate(settings),
         **{kind: [] for kind in LISTS},
         "swarm": {},
@@ -101,21 +112,13 @@ def survey(module):
     path = socket_of(settings)
     if running and not path:
         answer["daemon"] = "running"
-        answer["unknown"] = unseen(
-            answer["data_root"],
-            "the daemon has no unix socket, and over TCP nothing is asked: add "
-            '"unix:///run/docker.sock" to hosts and restart Docker',
-        )
+        answer["unknown"] = unseen(answer["data_root"], NO_SOCKET)
     elif running and Docker(path).is_docker():
         answer["daemon"] = "running"
         answer.update(ask(Docker(path)))
     else:
-        answer["unknown"] = unseen(
-            answer["data_root"],
-            "only a running daemon tells what these are: start Docker and look again"
-            if answer["daemon"] == "stopped"
-            else "Docker's packages have gone and its data has not: delete it when nobody wants it",
-        )
+        why = STOPPED if answer["daemon"] == "stopped" else GONE
+        answer["unknown"] = unseen(answer["data_root"], why)
     return answer
 
 

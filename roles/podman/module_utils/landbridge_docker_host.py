@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import grp
+import re
 from pathlib import Path
 
 ROOT = Path("/")
@@ -23,6 +24,13 @@ PACKAGES = (
 )
 # Folders of this kind in the data directory hold the data of a daemon with userns-remap.
 _REMAPPED = "[0-9]*.[0-9]*"
+_UNIT_SUFFIXES = (".service", ".timer", ".target", ".path", ".socket", ".conf")
+# Dependencies that keep a unit from starting when the other one is not there, or that never fire.
+_DEPENDENCY = re.compile(
+    r"^\s*(Requires|Requisite|BindsTo|PartOf|WantedBy|RequiredBy)\s*=(.*)$", re.MULTILINE
+)
+_OURS = re.compile(r"\bdocker\.(service|socket)\b|\bcontainerd\.service\b")
+_CALL = re.compile(r"^\s*Exec\w+\s*=.*?\bdocker(-compose)?(\s|$)", re.MULTILINE)
 
 
 def packages(run_command):
@@ -101,6 +109,36 @@ def rootless():
         running = runs(f"/run/user/{user['uid']}/docker.pid")
         found.append({"user": user["name"], "running": running, **held, "needs": needs})
     return found
+
+
+def units():
+    """Units of the administrator's that need Docker's, and what to do about it."""
+    found = []
+    folder = ROOT / "etc/systemd/system"
+    for file in sorted(folder.rglob("*")):
+        ours = file.relative_to(folder).parts[0].split(".")[0] in ("docker", "containerd")
+        if ours or file.suffix not in _UNIT_SUFFIXES or file.is_symlink() or not file.is_file():
+            continue
+        needs = _unit_needs(file.read_text(encoding="utf-8", errors="replace"))
+        if needs:
+            found.append({"path": "/" + str(file.relative_to(ROOT)), "needs": needs})
+    return found
+
+
+def _unit_needs(text):
+    needs = []
+    keys = [key for key, units in _DEPENDENCY.findall(text) if _OURS.search(units)]
+    if keys:
+        needs.append(
+            f"{'=, '.join(dict.fromkeys(keys))}= names a unit of Docker's, which goes: name "
+            "podman.socket in its place, or drop it"
+        )
+    if _CALL.search(text):
+        needs.append(
+            "calls docker, which is Podman afterwards (podman-docker); a quadlet restarts and logs "
+            "better"
+        )
+    return needs
 
 
 def stored(data_root):

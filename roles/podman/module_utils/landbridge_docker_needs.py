@@ -216,7 +216,7 @@ def _bind(mount, data_root):
     if source == data_root or source.startswith(f"{data_root}/"):
         return [
             f"reads Docker's own data ({source}), which Podman does not continue: logs are in the "
-            "journal, volumes in podman_graphroot"
+            "journal, volumes where `podman volume inspect` says"
         ]
     if source in ("/run", "/var/run"):
         return [

@@ -57,7 +57,7 @@ def image_entry(image, used_by):
     if not names and used_by:
         needs.append(
             f"has no name and is used by {', '.join(used_by)}: "
-            f"`docker tag {image['Id'][7:19]} NAME`, or it stays in Docker's data"
+            f"`docker tag {image['Id'][7:19]} NAME`, or it goes with the next clearing up"
         )
     elif not names:
         needs.append("has no name and is not used: it stays in Docker's data unless it is tagged")
@@ -101,17 +101,31 @@ def _volume_needs(driver, options, used_by, anonymous):
             f"driver {driver} is a plugin of Docker's: mount that storage on the node itself and "
             "bind-mount it, or see [engine.volume_plugins] of containers.conf"
         )
-    elif options:
-        where = options.get("device", "?")
-        kind = "a bind mount" if "bind" in options.get("o", "") else options.get("type", "a mount")
-        hidden = within(options) != options
-        needs.append(
-            f"is {kind} of {where}, its data is there: a volume quadlet with the same Type=, "
-            "Device= and Options="
-            + ("; its password goes into a credentials file" if hidden else "")
-        )
+    else:
+        needs += _mount_needs(options)
     if anonymous and not used_by:
         needs.append("has no name and no container uses it: look into it, it is hardly wanted")
+    return needs
+
+
+def _mount_needs(options):
+    """Of a volume that is a mount of something else, which Podman makes with the same options."""
+    needs = []
+    odd = sorted(set(options) - {"type", "device", "o"})
+    if odd:
+        needs.append(f"options without a counterpart: {', '.join(odd)}")
+    kind, device = options.get("type", ""), options.get("device", "")
+    boolean = {"nfs": "virt_use_nfs", "nfs4": "virt_use_nfs", "cifs": "virt_use_samba"}.get(kind)
+    if boolean:
+        needs.append(
+            f"is {kind} of {device}: where SELinux is enforcing, podman_selinux_booleans with "
+            f"{boolean}: true"
+        )
+    elif "bind" in options.get("o", "").split(","):
+        needs.append(
+            f"is {device} itself: where SELinux is enforcing, its files need the label "
+            f"container_file_t (semanage fcontext, restorecon), or bind-mount it with :z"
+        )
     return needs
 
 
@@ -145,9 +159,15 @@ def _driver_needs(network, driver):
     if network.get("ConfigOnly"):
         return ["only holds settings for other networks, which Podman has not"]
     if driver in ("macvlan", "ipvlan"):
+        parent = (network.get("Options") or {}).get("parent", "INTERFACE")
+        needs = [
+            f"only bridges are taken over: a network quadlet with Driver={driver}, "
+            f"Options=parent={parent} and the same Subnet"
+        ]
         if (network.get("IPAM") or {}).get("Driver") in ("dhcp", "null"):
-            return ["addresses come by DHCP: `systemctl enable --now netavark-dhcp-proxy.socket`"]
-        return []
+            dhcp = "addresses come by DHCP: `systemctl enable --now netavark-dhcp-proxy.socket`"
+            needs.append(dhcp)
+        return needs
     if driver not in ("bridge", "null", "host"):
         return [f"driver {driver} is a plugin of Docker's: use bridge, macvlan or ipvlan"]
     ipam = (network.get("IPAM") or {}).get("Driver") or "default"

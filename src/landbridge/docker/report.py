@@ -57,6 +57,7 @@ def _sections(survey: Survey) -> Iterator[tuple[str, Iterable[Row]]]:
         yield "unseen", [(unknown.path, words, unknown.needs)]
     yield "may use the socket, and are root by that", [(name, "", ()) for name in survey.group]
     yield "rootless", [(user.user, _running(user.running), user.needs) for user in survey.rootless]
+    yield "units that need Docker", [(unit.path, "", unit.needs) for unit in survey.units]
     yield "settings", _settings(survey.settings)
     yield (
         "containers",

@@ -30,6 +30,12 @@ class Rootless(_Thing):
     volumes: int = 0
 
 
+class Unit(_Thing):
+    """A unit of the administrator's that needs Docker."""
+
+    path: str
+
+
 class Setting(_Thing):
     """A key of daemon.json, or of dockerd's command line, that is not taken over."""
 
@@ -139,6 +145,7 @@ class Survey(_Part):
     data_root: str
     group: list[str]
     rootless: list[Rootless]
+    units: list[Unit]
     settings: Settings
     containers: list[Container]
     images: list[Image]

@@ -33,6 +33,7 @@ def answer(**changes: Any) -> dict[str, Any]:
         "data_root": "/var/lib/docker",
         "group": [],
         "rootless": [],
+        "units": [],
         "settings": {
             "file": "/etc/docker/daemon.json",
             "translated": {},

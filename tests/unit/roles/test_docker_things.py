@@ -92,6 +92,7 @@ def test_volumes(survey: Survey) -> None:
         "Volumes": [
             volume("share", Options=cifs),
             volume("data", Options=None, Labels={"a": "b"}),
+            volume("bound", Options={"type": "none", "device": "/srv/x", "o": "bind"}),
             volume("plugged", Driver="rexray/ebs"),
             volume("0" * 64),
         ]
@@ -100,7 +101,8 @@ def test_volumes(survey: Survey) -> None:
     assert found["data"]["needs"] == []
     assert found["data"]["used_by"] == ["web"]
     assert found["data"]["path"] == "/v/data/_data"
-    assert "cifs of //s/x" in found["share"]["needs"][0]
+    assert "virt_use_samba: true" in found["share"]["needs"][0]
+    assert "container_file_t" in found["bound"]["needs"][0]
     assert "hunter2" not in str(found)
     assert "plugin of Docker's" in found["plugged"]["needs"][0]
     assert "no container uses it" in found["0" * 64]["needs"][0]
@@ -109,7 +111,7 @@ def test_volumes(survey: Survey) -> None:
 BRIDGE = "com.docker.network.bridge."
 NETWORKS = [
     ({"Driver": "bridge", "Options": {f"{BRIDGE}name": "br0", f"{BRIDGE}enable_icc": "true"}}, ""),
-    ({"Driver": "macvlan", "Options": {"parent": "eth0"}}, ""),
+    ({"Driver": "macvlan", "Options": {"parent": "eth0"}}, "Options=parent=eth0"),
     ({"Driver": "bridge", "Options": {f"{BRIDGE}enable_icc": "false"}}, "isolate=true"),
     ({"Driver": "bridge", "Options": {f"{BRIDGE}inhibit_ipv4": "true"}}, "inhibit_ipv4=true"),
     ({"Driver": "overlay", "Scope": "swarm"}, "Podman has none"),
@@ -225,3 +227,19 @@ def test_packages_are_asked_for_by_name(
     found = Runner(node.module, capsys)()["survey"]
     assert found["packages"] == ["docker-ce-27.0.0-1.el9"]
     assert found["daemon"] == "stopped"
+
+
+def test_units_that_need_docker(node: DockerNode, capsys: Any) -> None:
+    folder = "/etc/systemd/system"
+    lines = "[Unit]\nAfter=docker.service\nRequires = docker.service network.target\n[Service]\n"
+    node.write(f"{folder}/web.service", lines + "ExecStart=/usr/bin/docker run --rm web\n")
+    node.write(f"{folder}/other.service", "[Unit]\nAfter=docker.service\n")
+    node.write(f"{folder}/shop.service.d/o.conf", "[Unit]\nBindsTo=containerd.service\n")
+    node.write(f"{folder}/docker.service.d/o.conf", "[Unit]\nRequires=docker.socket\n")
+    found = {
+        unit["path"]: unit["needs"] for unit in Runner(node.module, capsys)()["survey"]["units"]
+    }
+    assert sorted(found) == [f"{folder}/shop.service.d/o.conf", f"{folder}/web.service"]
+    web = found[f"{folder}/web.service"]
+    assert web[0].startswith("Requires= names a unit of Docker's")
+    assert "podman-docker" in web[1]
