@@ -119,9 +119,17 @@ def is_whole(image):
     return all(Path(folder).is_dir() for folder in folders)
 
 
-def digests(images):
-    """The digest of each listed image."""
-    return {name: image["Digest"] for name, image in images.items()}
+def digests(images, asked):
+    """The digest of each listed image: the one asked for by name, if the image has it.
+
+    An image has several when it came several times with its layers packed otherwise, from Docker
+    and then from the bundle; Podman calls it by the first.
+    """
+    found = {}
+    for name, image in images.items():
+        known = {pinned.rpartition("@")[2] for pinned in image.get("RepoDigests") or []}
+        found[name] = asked[name] if asked.get(name) in known else image["Digest"]
+    return found
 
 
 class Store:
@@ -143,7 +151,7 @@ class Store:
     def look(self):
         """Compare with what is there."""
         images = self.listed()
-        self.present = digests(images)
+        self.present = digests(images, {**self.ours, **self.wanted})
         right = [n for n, digest in self.wanted.items() if self.present.get(n) == digest]
         ids = {name: images[name]["Id"] for name in right}
         found = ask(["image", "inspect", *set(ids.values())], self.account) if ids else []
@@ -189,7 +197,7 @@ class Store:
         for name in list(self.removals):
             self.remove(name)
         if self.copies:
-            there = digests(self.listed())
+            there = digests(self.listed(), self.wanted)
             wrong = [name for name in self.copies if there.get(name) != self.wanted[name]]
             if wrong:
                 names = ", ".join(wrong)

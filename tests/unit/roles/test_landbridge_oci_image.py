@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,18 @@ def test_a_new_digest_takes_the_name_and_the_old_image_stays_without(store: Stor
         "after": f"root {NAME} {new[0]['digest']}\n",
     }
     assert store.names() == ["<none>:<none>", NAME]
+
+
+def test_an_image_that_was_there_packed_otherwise_gets_the_bundles_digest(
+    store: Store, tmp_path: Path
+) -> None:
+    images = write_layout(store.layout, tiny=b"one")
+    archive = tmp_path / "docker.tar"
+    source, target = f"oci:{store.layout}:{NAME}", f"docker-archive:{archive}:{NAME}"
+    subprocess.run(["skopeo", "copy", "--quiet", source, target], check=True)
+    store.podman("image", "load", "--quiet", "--input", str(archive))
+    assert store(images)["copied"] == {"root": [NAME]}
+    assert not store(images)["changed"]
 
 
 def test_what_the_bundle_drops_goes_and_nothing_else(store: Store) -> None:
