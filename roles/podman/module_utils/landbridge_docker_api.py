@@ -16,14 +16,15 @@ class ApiError(Exception):
     """Docker does not answer, or not with what was asked for."""
 
 
-class _Connection(http.client.HTTPConnection):
+class Connection(http.client.HTTPConnection):
     """HTTP over a unix socket."""
 
-    def __init__(self, path):
-        super().__init__("docker", timeout=SECONDS)
+    def __init__(self, path, seconds):
+        super().__init__("docker", timeout=seconds)
         self._path = path
 
     def connect(self):
+        """Called by http.client, as the rest of its names."""
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
         self.sock.connect(self._path)
@@ -40,7 +41,7 @@ class Docker:
         path = "".join("/" + urllib.parse.quote(part, safe="") for part in parts)
         if query:
             path += "?" + urllib.parse.urlencode(query)
-        connection = _Connection(self._path)
+        connection = Connection(self._path, SECONDS)
         try:
             connection.request("GET", path, headers={"Host": "docker"})
             response = connection.getresponse()
