@@ -53,6 +53,19 @@ def test_docker_ce_is_gone(node: Node) -> None:
 
 
 @pytest.mark.usefixtures("podman")
+def test_nothing_of_docker_listens_or_is_half_gone(node: Node) -> None:
+    for unit in ("docker.socket", "docker.service", "containerd.service"):
+        assert node.unit(unit) != "active"
+    assert node.run("test", "-e", "/var/lib/landbridge/podman/docker.json").rc != 0
+
+
+@pytest.mark.parametrize("family", ["iptables", "ip6tables"])
+def test_no_rule_of_docker_drops_packets(node: Node, family: str) -> None:
+    if node.run("sh", "-c", f"command -v {family}-save").rc == 0:
+        assert ":DOCKER" not in node.output(f"{family}-save")
+    assert node.run("ip", "link", "show", "docker0").rc != 0
+
+
 def test_socket_is_the_groups_or_roots_alone(node: Node) -> None:
     group = node.promised("podman")["docker_group"]
     paths = ("/run/podman", "/run/podman/podman.sock")
