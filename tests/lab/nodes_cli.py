@@ -19,12 +19,15 @@ def register(subparsers: Any) -> None:
     _create_parser(verbs)
     for verb, run, summary in (
         ("destroy", _destroy, "delete nodes with everything on them"),
-        ("restart", _restart, "reboot nodes"),
         ("ssh-config", _ssh_config, "print an ssh configuration"),
     ):
         parser = verbs.add_parser(verb, help=summary)
         parser.add_argument("names", nargs="+", metavar="NAME")
         parser.set_defaults(run=run)
+    parser = verbs.add_parser("restart", help="reboot nodes, which may change their addresses")
+    parser.add_argument("names", nargs="+", metavar="NAME")
+    parser.add_argument("--json", action="store_true", help="print how to reach each, a line each")
+    parser.set_defaults(run=_restart)
     parser = verbs.add_parser("list", help="names of the nodes there are")
     parser.set_defaults(run=_list)
     parser = verbs.add_parser("packets", help="how many packets a node meant for outside")
@@ -64,7 +67,8 @@ def _destroy(arguments: argparse.Namespace) -> int:
 
 def _restart(arguments: argparse.Namespace) -> int:
     for name in arguments.names:
-        nodes.restart(name)
+        node = nodes.restart(name)
+        print(json.dumps(node.as_dict()) if arguments.json else f"{node.name} {node.host}")
     return 0
 
 
