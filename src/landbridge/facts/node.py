@@ -83,12 +83,12 @@ class Node:
         return unit.active if unit else "absent"
 
     def run(self, *command: str, user: str | None = None) -> CommandResult:
-        """Run a command as root, or in a login shell of `user`."""
+        """Run a command as root, or in a login shell of `user`, whose own may be nologin."""
         line = shlex.join(command)
         if user is not None:
             # Rootless Podman asks for it; not every platform's runuser opens a session.
             session = "export XDG_RUNTIME_DIR=/run/user/$(id -u); exec "
-            line = shlex.join(["runuser", "-l", user, "-c", session + line])
+            line = shlex.join(["runuser", "-l", user, "-s", "/bin/bash", "-c", session + line])
         return self.host.run(line)
 
     def output(self, *command: str, user: str | None = None) -> str:
