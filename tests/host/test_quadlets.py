@@ -77,7 +77,7 @@ def test_unit_runs(node: Node, quadlet: dict[str, Any]) -> None:
     file = f"{folder(node, quadlet)}/{quadlet['name']}.{kind(quadlet)}"
     assert state["SourcePath"] == file, "the unit is somebody else's"
     assert state["Result"] == "success"
-    if state["Type"] != "oneshot" and quadlet["sections"].get("Install", True):
+    if state["Type"] != "oneshot" and quadlet.get("sections", {}).get("Install", True):
         assert state["ActiveState"] == "active"
 
 
@@ -110,6 +110,15 @@ def test_limits(node: Node, limited_quadlet: dict[str, Any]) -> None:
         **wanted,
         "Id": service(limited_quadlet),
     }
+
+
+def test_published_ports_answer(node: Node, publishing_quadlet: dict[str, Any]) -> None:
+    own = sections(publishing_quadlet)[kind(publishing_quadlet).capitalize()]
+    for published in words(own["PublishPort"]):
+        match = re.fullmatch(r"(?:([\d.]+):)?(\d+):\d+(?:/tcp)?", published)
+        if match:  # others are ranges, IPv6, UDP, or ports that Podman chooses
+            address = f"/dev/tcp/{match[1] or '127.0.0.1'}/{match[2]}"
+            node.output("timeout", "5", "bash", "-c", f"exec 3<>{address}")
 
 
 def test_starts_at_boot(node: Node, running_quadlet: dict[str, Any]) -> None:

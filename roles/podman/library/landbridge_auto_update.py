@@ -13,7 +13,8 @@ description:
     call has switched on.
   - Runs podman auto-update at once for users with a container of policy local whose image has been
     replaced in the store.
-  - Fails when Podman went back to an old image; the service runs on with that.
+  - Fails when Podman went back to an old image; the service runs on with that. So does, for a timer
+    that is switched on here, podman-auto-update.service, for people to see it.
 options:
   users:
     description: Who has containers that are updated automatically; root among them or not.
@@ -75,7 +76,16 @@ ROOT = Path("/etc/systemd/system", f"{TIMER}.d", "50-landbridge.conf")
 # One for all users, for nothing of root's should lie in their homes; it names who it is for.
 USERS = Path("/etc/systemd/user", f"{TIMER}.d", "50-landbridge.conf")
 ENABLED_FOR_USERS = Path("/etc/systemd/user/timers.target.wants", TIMER)
+SERVICE = "podman-auto-update.service"
+ROOT_SERVICE = Path("/etc/systemd/system", f"{SERVICE}.d", "50-landbridge.conf")
+USERS_SERVICE = Path("/etc/systemd/user", f"{SERVICE}.d", "50-landbridge.conf")
 HEADER = "# Managed by Landbridge (role podman): podman_auto_update_calendar.\n"
+# Podman calls it a success when it could go back to the old image.
+VISIBLY = f"""{HEADER}[Service]
+ExecStart=
+ExecStart=/bin/sh -c 'said=$$(/usr/bin/podman auto-update); code=$$?; echo "$$said"; \\
+case "$$said" in *"rolled back"*) exit 1;; esac; exit $$code'
+"""
 
 
 def read(path):
@@ -84,13 +94,16 @@ def read(path):
 
 
 def drop_ins(users, calendar):
-    """Texts of both drop-ins, empty where the timer is not wanted."""
+    """Texts of the drop-ins, empty where the timer is not wanted."""
     others = [user for user in users if user != "root"]
     when = f"[Timer]\nOnCalendar=\nOnCalendar={calendar}\n"
     whose = "".join(f"ConditionUser=|{user}\n" for user in others)
+    for_root, for_users = bool(calendar and "root" in users), bool(calendar and others)
     return {
-        ROOT: HEADER + when if calendar and "root" in users else "",
-        USERS: f"{HEADER}[Unit]\n{whose}\n{when}" if calendar and others else "",
+        ROOT: HEADER + when if for_root else "",
+        ROOT_SERVICE: VISIBLY if for_root else "",
+        USERS: f"{HEADER}[Unit]\n{whose}\n{when}" if for_users else "",
+        USERS_SERVICE: VISIBLY if for_users else "",
     }
 
 
@@ -130,8 +143,8 @@ def commands(before, after, known):
     if before[USERS] and not after[USERS]:
         yield root, ("--global", "disable", TIMER)
     for user in sorted({*wanted, *ours} & {*known}):
-        path = ROOT if user == "root" else USERS
-        changed = before[path] != after[path]
+        paths = (ROOT, ROOT_SERVICE) if user == "root" else (USERS, USERS_SERVICE)
+        changed = any(before[path] != after[path] for path in paths)
         state = known[user]
         active = state.get("ActiveState") == "active"
         enabled = user != "root" or state.get("UnitFileState") == "enabled"

@@ -307,7 +307,8 @@ def plan_user(user, entries, record, call):
     if entries and not asked and not call.check_mode:
         raise CommandError(f"{user}: Podman is not installed or the user's manager does not run")
     secrets = secret_ids(account) if asked and any(map(quadlet.secrets_of, entries)) else {}
-    secrets.update({name: "new" for owner, name in pairs(call.renewed) if owner == user})
+    if call.check_mode:
+        secrets.update({name: "new" for owner, name in pairs(call.renewed) if owner == user})
     for entry in entries:
         unit = unit_of(entry, plan.folder, call, secrets)
         plan.units[quadlet.file_of(entry)] = unit

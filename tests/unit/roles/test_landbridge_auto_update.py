@@ -74,8 +74,8 @@ def run(
         monkeypatch.setattr(each, "run", node.run)
         monkeypatch.setattr(each, "can_ask", lambda _account: True)
         monkeypatch.setattr(each, "account_of", account)
-    monkeypatch.setattr(module, "ROOT", tmp_path / "system.d" / "x.conf")
-    monkeypatch.setattr(module, "USERS", tmp_path / "user.d" / "x.conf")
+    for name in ("ROOT", "USERS", "ROOT_SERVICE", "USERS_SERVICE"):
+        monkeypatch.setattr(module, name, tmp_path / f"{name}.d" / "x.conf")
     monkeypatch.setattr(module, "ENABLED_FOR_USERS", tmp_path / "link")
     monkeypatch.setattr(module.shutil, "which", lambda _name: "/usr/bin/podman")
     return Runner(module, capsys)
@@ -92,8 +92,9 @@ def test_timers_come_and_go(run: Runner, node: Node, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
     assert node.calls == []
     assert run(**both)["changed"]
-    assert "OnCalendar=\nOnCalendar=daily\n" in (tmp_path / "system.d/x.conf").read_text()
-    assert "ConditionUser=|alice\n" in (tmp_path / "user.d/x.conf").read_text()
+    assert "OnCalendar=\nOnCalendar=daily\n" in (tmp_path / "ROOT.d/x.conf").read_text()
+    assert "ConditionUser=|alice\n" in (tmp_path / "USERS.d/x.conf").read_text()
+    assert "rolled back" in (tmp_path / "USERS_SERVICE.d/x.conf").read_text()
     assert node.active == {"root", "alice"}
     assert node.enabled
     assert (tmp_path / "link").is_symlink()
