@@ -66,6 +66,11 @@ def docker_group(node: Node) -> list[str]:
     return [group] if group else []
 
 
+def container_users(node: Node) -> list[dict[str, Any]]:
+    """The users who run containers, where the bundle has an image to run."""
+    return of_podman("rootless_users")(node) if node.content["images"] else []
+
+
 def quadlets_with(sections: str, *keys: str) -> Callable[[Node], list[Any]]:
     """The promised quadlets that set one of the keys in one of the sections."""
 
@@ -98,6 +103,7 @@ THINGS: dict[str, Callable[[Node], list[Any]]] = {
     "podman": podman,
     "docker_group": docker_group,
     "rootless_user": of_podman("rootless_users"),
+    "container_user": container_users,
     "quadlet": of_podman("quadlets"),
     "running_quadlet": running_quadlets,
     "checked_quadlet": quadlets_with("Container", "HealthCmd"),
@@ -164,12 +170,20 @@ def user_of() -> Iterator[Callable[[Node], str]]:
                 stack.callback(remove_user, node)
                 node.output("useradd", "--create-home", "--comment", "landbridge verify", USER)
                 made.add(node)
-                node.output("loginctl", "enable-linger", USER)
                 uid = node.output("id", "-u", USER).strip()
+                if store := store_of(node, uid):
+                    node.output("install", "-d", "-m", "0700", "-o", USER, store)
+                node.output("loginctl", "enable-linger", USER)
                 node.output("systemctl", "start", f"user@{uid}.service")
             return USER
 
         yield user
+
+
+def store_of(node: Node, uid: str) -> str:
+    """A user's place for containers; empty where that is the home."""
+    base = node.promised("podman").get("rootless_storage")
+    return f"{base}/{uid}" if base else ""
 
 
 def remove_user(node: Node) -> None:
@@ -182,6 +196,8 @@ def remove_user(node: Node) -> None:
     node.output("systemctl", "stop", f"user@{uid}.service", f"user-{uid}.slice")
     node.run("pkill", "-KILL", "-U", uid)  # fails where no process is left
     node.output("userdel", "--remove", USER)
+    if store := store_of(node, uid):
+        node.output("rm", "-rf", store)
 
 
 @pytest.fixture

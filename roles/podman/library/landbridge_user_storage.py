@@ -126,7 +126,7 @@ class UserStorage:
             return ""
         lines = [MARK + "[storage]", f'driver = "{params["driver"]}"']
         if params["storage"]:
-            lines.append(f'graphroot = "{params["storage"]}/{self.account.pw_name}/storage"')
+            lines.append(f'graphroot = "{params["storage"]}/{self.account.pw_uid}/storage"')
         lines += ["", "[storage.options]", f"additionalimagestores = {json.dumps(self.stores)}"]
         if self.shared:
             # Root made the files; fuse-overlayfs shows them as the image has them.

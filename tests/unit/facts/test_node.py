@@ -69,7 +69,7 @@ def test_a_users_command_runs_in_a_session_of_that_user() -> None:
     host = Host()
     Node("n1", host).run("echo", "it's $HOME", user="ada")
     (line,) = host.lines
-    assert line.startswith("runuser -l ada -c ")
+    assert line.startswith("runuser -l ada -s /bin/bash -c ")
     assert "XDG_RUNTIME_DIR=/run/user/$(id -u)" in line
 
 

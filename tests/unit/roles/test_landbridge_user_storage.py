@@ -62,7 +62,7 @@ def test_written_once_and_taken_back(user: User) -> None:
 def test_a_store_elsewhere_and_those_of_others_are_named(user: User) -> None:
     user(storage="/data/containers", additional=["/mnt/images"])
     text = user.conf.read_text()
-    assert f'graphroot = "/data/containers/{ME}/storage"' in text
+    assert f'graphroot = "/data/containers/{os.getuid()}/storage"' in text
     assert f'additionalimagestores = ["{user.shared}", "/mnt/images"]' in text
 
 

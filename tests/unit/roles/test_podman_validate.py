@@ -97,6 +97,13 @@ BAD: list[tuple[str, Any, str]] = [
     ("podman_docker_group", "docker, wheel", "for example docker"),
     ("podman_docker_group", "996", "for example docker"),
     ("podman_docker_group", "root", "empty for root alone"),
+    ("podman_rootless_users", [{"name": "no-such-user"}], "create the user first"),
+    ("podman_rootless_users", [{"name": "daemon", "memory": "8 GB"}], "such as 8G"),
+    ("podman_subid_first", 1000, "above those of all users"),
+    ("podman_rootless_storage", "data/containers", "absolute path"),
+    ("podman_rootless_storage", "/data/$USER", "absolute path"),
+    ("podman_unprivileged_port_start", 70000, "from 0 to 65535"),
+    ("podman_user_namespaces", 0, "above 0"),
 ]
 # What a bad value is bad with.
 WITH: dict[str, dict[str, Any]] = {
@@ -114,6 +121,9 @@ GOOD: dict[str, Any] = {
     "podman_prune_calendar": "Mon,Thu *-*-* 03:15",
     "podman_prune_age": "1h30m",
     "podman_auto_update_calendar": "",
+    "podman_rootless_users": [{"name": "daemon", "memory": "25%", "cpus": 0.5}],
+    "podman_rootless_storage": "/data/containers",
+    "podman_unprivileged_port_start": 0,
     "podman_address_pools": [
         {"base": "198.18.0.0/16", "size": 24},
         {"base": "198.19.0.0/24", "size": 24},
