@@ -124,9 +124,10 @@ class UserStorage:
         """The file that is wanted; empty for none."""
         if not self.stores:
             return ""
-        lines = [MARK + "[storage]", f'driver = "{params["driver"]}"']
+        lines = [MARK + "[storage]", f"driver = {json.dumps(params['driver'])}"]
         if params["storage"]:
-            lines.append(f'graphroot = "{params["storage"]}/{self.account.pw_uid}/storage"')
+            graphroot = f"{params['storage']}/{self.account.pw_uid}/storage"
+            lines.append(f"graphroot = {json.dumps(graphroot)}")
         lines += ["", "[storage.options]", f"additionalimagestores = {json.dumps(self.stores)}"]
         if self.shared:
             # Root made the files; fuse-overlayfs shows them as the image has them.
