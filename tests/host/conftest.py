@@ -60,6 +60,17 @@ def of_podman(name: str) -> Callable[[Node], list[Any]]:
     return lambda node: list(node.promised("podman").get(name, []))
 
 
+def image_users(node: Node) -> list[dict[str, Any]]:
+    """The users who have the bundle's images."""
+    return [u for u in of_podman("rootless_users")(node) if u.get("images", True)]
+
+
+def shared_store(node: Node) -> list[str]:
+    """The directory of the image store that users share, where one is promised."""
+    store = node.promised("podman").get("shared_image_store")
+    return [store] if store else []
+
+
 def docker_group(node: Node) -> list[str]:
     """The group that may use root's socket, where one is promised."""
     group = node.promised("podman").get("docker_group")
@@ -101,6 +112,9 @@ THINGS: dict[str, Callable[[Node], list[Any]]] = {
     "kernel": kernels,
     "counter": packet_counter,
     "podman": podman,
+    "image_user": image_users,
+    "shared_store": shared_store,
+    "image_store": of_podman("additional_image_stores"),
     "docker_group": docker_group,
     "rootless_user": of_podman("rootless_users"),
     "container_user": container_users,

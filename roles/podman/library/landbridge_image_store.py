@@ -125,6 +125,7 @@ class Store:
 
     def __init__(self, path, wanted):
         self.path = Path(path)
+        self.attributed = self.path / "attributed.json"
         self.wanted = wanted
         self.images = entries(self.path / "overlay-images" / "images.json")
         self.layers = layers_of(self.path)
@@ -164,9 +165,8 @@ class Store:
         return f"containers-storage:[overlay@{self.path}+{RUNROOT}:{OPTIONS}]{what}"
 
     def skopeo(self, *argv):
-        """Run skopeo, and let users read what it writes while it runs and afterwards."""
+        """Run skopeo, and let users read what it writes meanwhile."""
         run(["skopeo", *argv], account_of("root"), meanwhile=self.open)
-        self.open()
 
     def change(self, layout, removed, copies):
         """Remove, then copy."""
@@ -175,39 +175,48 @@ class Store:
         for name in copies:
             copy = ["copy", "--quiet", "--preserve-digests"]
             self.skopeo(*copy, f"oci:{layout}:{name}", self.reference(name))
-        after = Store(self.path, self.wanted)
-        for layer in set(after.layers) - set(self.layers):
-            attribute(self.path / "overlay" / layer / "diff")
-        wrong = [n for n in copies if after.present.get(n) != self.wanted[n]]
+        self.attribute()
+        self.open()
+        present = Store(self.path, self.wanted).present
+        wrong = [n for n in copies if present.get(n) != self.wanted[n]]
         if wrong:
             raise CommandError(f"{', '.join(wrong)}: another digest than the bundle promises")
 
-    def open(self):
-        """Let users read the lists and locks, which containers/storage makes for root alone.
+    def closed(self):
+        """Lists and locks that users cannot read, with the mode that lets them.
 
-        The files of images are readable already.
+        containers/storage makes them for root alone; the files of images are readable already.
         """
         for folder, below, files in os.walk(self.path):
             below[:] = [name for name in below if name != "diff"]
             for path, bits in [(folder, 0o055), *((f"{folder}/{name}", 0o044) for name in files)]:
-                grant(path, bits)
+                try:
+                    status = os.lstat(path)
+                except FileNotFoundError:  # skopeo is at work
+                    continue
+                mode = stat.S_IMODE(status.st_mode)
+                if not stat.S_ISLNK(status.st_mode) and mode != (mode | bits) & ~0o022:
+                    yield Path(path), (mode | bits) & ~0o022
 
+    def open(self):
+        """Let users read the lists."""
+        for path, mode in list(self.closed()):
+            if path.exists():
+                path.chmod(mode)
 
-def grant(path, bits):
-    """Add bits to a mode, if the file is still there."""
-    try:
-        mode = os.lstat(path).st_mode
-        if not stat.S_ISLNK(mode) and mode & bits != bits:
-            Path(path).chmod(stat.S_IMODE(mode) | bits)
-    except FileNotFoundError:
-        pass
+    def unattributed(self):
+        """Layers in which directories may lack the attribute: a crash came before it was set."""
+        return [layer for layer in layers_of(self.path) if layer not in entries(self.attributed)]
 
-
-def attribute(diff):
-    """Say whose the directories are that a layer has only as parents; they get no attribute."""
-    for folder, _below, _files in os.walk(diff):
-        if STAT not in os.listxattr(folder):
-            os.setxattr(folder, STAT, b"0:0:0755")
+    def attribute(self):
+        """Say whose the directories are that layers have only as parents; they get no attribute."""
+        for layer in self.unattributed():
+            for folder, _below, _files in os.walk(self.path / "overlay" / layer / "diff"):
+                if STAT not in os.listxattr(folder):
+                    os.setxattr(folder, STAT, b"0:0:0755")
+        layers = sorted(layers_of(self.path))
+        if layers != entries(self.attributed):
+            write_record(self.attributed, layers)
 
 
 def names_of(image):
@@ -257,6 +266,8 @@ def fill(module, answer):
     store = Store(params["path"], {i["name"]: i["digest"] for i in params["images"]})
     needed = needed_by(params["users"]) if store.images else set()
     removed, kept, copies = store.plan(needed)
+    if store.images and (store.unattributed() or any(store.closed())):
+        answer["before"].append(f"{store.path} is not readable for all")
     answer["copied"] += copies
     answer["removed"] += [label(image) for image in removed]
     answer["kept"] += [label(image) for image in kept if names_of(image)]
@@ -312,8 +323,7 @@ def main():
             " built on it; it goes when the role runs after they are removed"
         )
     diff = {key: "".join(f"{line}\n" for line in answer.pop(key)) for key in ("before", "after")}
-    changed = bool(answer["copied"] or answer["removed"])
-    module.exit_json(changed=changed, diff=diff, **answer)
+    module.exit_json(changed=diff["before"] != diff["after"], diff=diff, **answer)
 
 
 if __name__ == "__main__":

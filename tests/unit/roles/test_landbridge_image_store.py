@@ -91,6 +91,21 @@ def test_every_file_says_whose_it_is_in_the_image(shared: Shared) -> None:
     assert (diff / "folder/file").stat().st_mode & 0o777 == 0o755
 
 
+def test_what_a_crash_left_unreadable_is_mended(shared: Shared) -> None:
+    images = write_layout(shared.layout, tiny=b"one")
+    shared(images)
+    lists = shared.path / "overlay-images/images.json"
+    lists.chmod(0o600)
+    (shared.path / "attributed.json").unlink()
+    folder = shared.diff(NAME) / "folder"
+    os.removexattr(folder, "user.containers.override_stat")
+    assert shared(images, check=True)["changed"]
+    assert shared(images)["changed"]
+    assert lists.stat().st_mode & 0o777 == 0o644
+    assert os.getxattr(folder, "user.containers.override_stat") == b"0:0:0755"
+    assert not shared(images)["changed"]
+
+
 def test_copied_once_with_its_digest(shared: Shared) -> None:
     images = write_layout(shared.layout, tiny=b"one", other=b"two")
     announced = shared(images, check=True)
