@@ -104,6 +104,22 @@ def running_quadlets(node: Node) -> list[dict[str, Any]]:
     return [q for q in services if q.get("sections", {}).get("Install", True)]
 
 
+def firewalld(node: Node) -> list[str]:
+    """firewalld, where it runs beside Podman."""
+    return podman(node) if node.unit("firewalld.service") == "active" else []
+
+
+def selinux_booleans(node: Node) -> list[str]:
+    """SELinux booleans that role podman has set, where SELinux is enabled."""
+    enabled = node.run("test", "-e", "/sys/fs/selinux/enforce").rc == 0
+    return list(node.promised("podman").get("selinux_booleans", {})) if enabled else []
+
+
+def gpu(node: Node) -> list[str]:
+    """The maker of the GPUs that containers may ask for."""
+    return [maker for maker in [node.promised("podman").get("gpu")] if maker]
+
+
 THINGS: dict[str, Callable[[Node], list[Any]]] = {
     "environment": environments,
     "image": lambda node: node.content["images"],
@@ -118,6 +134,10 @@ THINGS: dict[str, Callable[[Node], list[Any]]] = {
     "docker_group": docker_group,
     "rootless_user": of_podman("rootless_users"),
     "container_user": container_users,
+    "address_pool": of_podman("address_pools"),
+    "firewalld": firewalld,
+    "gpu": gpu,
+    "selinux_boolean": selinux_booleans,
     "quadlet": of_podman("quadlets"),
     "running_quadlet": running_quadlets,
     "checked_quadlet": quadlets_with("Container", "HealthCmd"),
@@ -133,7 +153,7 @@ def label(thing: Any) -> str:
     """A thing's name in reports."""
     if isinstance(thing, dict):
         whose = f" of {thing['user']}" if thing.get("user", "root") != "root" else ""
-        return f"{thing['name']}{whose}"
+        return f"{thing.get('name', thing.get('base'))}{whose}"
     return str(thing)
 
 

@@ -11,6 +11,7 @@ short_description: Start or stop one unit in the service managers of several use
 description:
   - Needs no login and no sudo rule for the users, as C(scope=user) of
     M(ansible.builtin.systemd_service) does.
+  - A service manager that has read an older file of the unit reads it again.
 options:
   name:
     description: The unit.
@@ -77,12 +78,19 @@ def state_of(unit, account, check_mode):
     return "started" if active in ("active", "activating", "reloading") else "stopped"
 
 
+def refresh(unit, account):
+    """Have the service manager read its files again where the unit's has changed since."""
+    if systemctl(account, "show", "--property=NeedDaemonReload", "--value", unit).strip() == "yes":
+        systemctl(account, "daemon-reload")
+
+
 def ensure(params, check_mode):
     """State by user before; what is not as wanted is started or stopped."""
     accounts = {name: account_of(name) for name in params["users"]}
     before = {name: state_of(params["name"], a, check_mode) for name, a in accounts.items()}
     if not check_mode:
         for name, account in accounts.items():
+            refresh(params["name"], account)
             if before[name] != params["state"]:
                 systemctl(account, VERBS[params["state"]], params["name"])
     return before

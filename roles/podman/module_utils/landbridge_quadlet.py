@@ -29,6 +29,8 @@ HEADER = "# Managed by Landbridge (role podman): edit podman_quadlets, not this 
 START_SECONDS = 300
 # Longer than systemd's limit of 5 starts in 10 seconds, so that it tries on, as Docker did.
 RESTART_SECONDS = 5
+# Where Podman puts root's other containers, and podman_memory_max the limit of them all.
+SLICE = "machine.slice"
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 KEY = re.compile(r"[A-Za-z][A-Za-z0-9-]*")
@@ -160,6 +162,8 @@ def defaults_of(entry, version, bundled):
         added["Kube"] = {"Yaml": yaml_of(entry)}
     if entry["type"] in SERVICES:
         added["Service"] = {"TimeoutStartSec": START_SECONDS}
+        if entry["user"] == "root":
+            added["Service"]["Slice"] = SLICE
         if not is_oneshot(entry):
             added["Service"].update({"Restart": "always", "RestartSec": RESTART_SECONDS})
         target = "multi-user.target" if entry["user"] == "root" else "default.target"

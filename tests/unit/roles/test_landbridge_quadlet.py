@@ -44,20 +44,26 @@ def test_sections_stay_in_order_and_get_defaults() -> None:
         f"[Container]\nImage={IMAGE}\nPublishPort=80:80\nPublishPort=81:81\nReadOnly=yes\n"
         "Pull=never\n\n"
         "[Service]\nMemoryMax=512M\nCPUWeight=20\n"
-        "TimeoutStartSec=300\nRestart=always\nRestartSec=5\n\n"
+        "TimeoutStartSec=300\nSlice=machine.slice\nRestart=always\nRestartSec=5\n\n"
         "[Install]\nWantedBy=multi-user.target\n"
     )
+
+
+def test_memory_of_a_users_services_is_the_users() -> None:
+    assert "Slice" not in body(entry(user="alice"))
 
 
 def test_what_the_entry_says_wins() -> None:
     sections = {
         "Container": {"Image": IMAGE, "HealthCmd": "true", "Notify": False, "Pull": "missing"},
-        "Service": {"Restart": False, "RestartSec": 1, "TimeoutStartSec": 9},
+        "Service": {"Restart": False, "RestartSec": 1, "TimeoutStartSec": 9, "Slice": "x.slice"},
         "Install": {},
     }
     text = body(entry(sections=sections))
     assert "Notify=no\nPull=missing\nHealthOnFailure=kill\n" in text
-    assert text.endswith("[Service]\nRestart=no\nRestartSec=1\nTimeoutStartSec=9\n\n[Install]\n")
+    assert text.endswith(
+        "[Service]\nRestart=no\nRestartSec=1\nTimeoutStartSec=9\nSlice=x.slice\n\n[Install]\n"
+    )
     assert not quadlet.is_started(entry(sections=sections))
     assert quadlet.is_started(entry())
 

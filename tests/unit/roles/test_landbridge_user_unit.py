@@ -16,7 +16,11 @@ test -d "$XDG_RUNTIME_DIR/systemd" || { echo "Failed to connect to bus" >&2; exi
 state="$XDG_RUNTIME_DIR/state"
 for unit; do :; done
 case "$2" in
-show) cat "$state" 2>/dev/null || echo inactive ;;
+show) case "$3" in
+      *NeedDaemonReload) test ! -e "$XDG_RUNTIME_DIR/old" || echo yes ;;
+      *) cat "$state" 2>/dev/null || echo inactive ;;
+      esac ;;
+daemon-reload) rm "$XDG_RUNTIME_DIR/old" ;;
 start) test "$unit" = podman.socket || { echo "Unit $unit not found." >&2; exit 5; }
        echo active > "$state" ;;
 stop) rm "$state" ;;
@@ -64,6 +68,15 @@ def test_starts_once_and_stops_once(run: Runner, session: Path) -> None:
     assert run(**{**started, "state": "stopped"})["changed"]
     assert not (session / "state").exists()
     assert not run(**{**started, "state": "stopped"})["changed"]
+
+
+def test_a_changed_file_is_read_again(run: Runner, session: Path) -> None:
+    (session / "old").touch()
+    started = {"name": "podman.socket", "users": ["alice"], "state": "started"}
+    assert run(check=True, **started)["changed"]
+    assert (session / "old").exists()
+    assert run(**started)["changed"]
+    assert not (session / "old").exists()
 
 
 def test_check_mode_changes_nothing(run: Runner, session: Path) -> None:
