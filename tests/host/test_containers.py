@@ -3,6 +3,7 @@
 import ipaddress
 import json
 import re
+import tomllib
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,12 @@ SPOKEN = "landbridge says"
 def shown(node: Node, unit: str, key: str) -> str:
     """A unit's property as systemd has it."""
     return node.output("systemctl", "show", "--value", f"--property={key}", unit).strip()
+
+
+def settings(node: Node) -> dict[str, Any]:
+    """What the role has told Podman; `podman info` does not tell all of it."""
+    file = "/etc/containers/containers.conf.d/50-landbridge.conf"
+    return tomllib.loads(node.output("cat", file))
 
 
 def enabled(node: Node, unit: str) -> bool:
@@ -51,9 +58,8 @@ def test_engine_is_as_promised(node: Node) -> None:
 
 @pytest.mark.usefixtures("podman")
 def test_processes_of_a_container_are_limited(node: Node) -> None:
-    said = node.output("cat", "/etc/containers/containers.conf.d/50-landbridge.conf")
-    (limit,) = re.findall(r"^pids_limit = (\d+)$", said, re.MULTILINE)
-    assert int(limit) == int(node.promised("podman")["pids_limit"])
+    limit = settings(node)["containers"]["pids_limit"]
+    assert limit == int(node.promised("podman")["pids_limit"])
 
 
 @pytest.mark.usefixtures("podman")
@@ -79,10 +85,9 @@ def test_roots_services_are_within_the_limit(node: Node, running_quadlet: dict[s
 
 
 def test_networks_are_cut_from_the_pools(node: Node, address_pool: dict[str, Any]) -> None:
-    """The default network lies in the first pool; `podman info` does not tell the pools."""
-    said = node.output("cat", "/etc/containers/containers.conf.d/50-landbridge.conf")
+    """The default network lies in the first pool."""
     base, size = address_pool["base"], int(address_pool["size"])
-    assert f'{{"base" = "{base}", "size" = {size}}}' in said
+    assert {"base": base, "size": size} in settings(node)["network"]["default_subnet_pools"]
     if address_pool != node.promised("podman")["address_pools"][0]:
         return
     (network,) = json.loads(node.output("podman", "network", "inspect", "podman"))
@@ -125,6 +130,7 @@ def test_selinux_boolean_is_set(node: Node, selinux_boolean: str) -> None:
 @pytest.mark.usefixtures("gpu")
 def test_gpus_are_described_to_podman(node: Node) -> None:
     assert "nvidia.com/gpu" in node.output("cat", "/run/cdi/nvidia.yaml")
+    assert "/var/run/cdi" in settings(node)["engine"]["cdi_spec_dirs"]
     assert len([unit for unit in GPU_UNITS if enabled(node, unit)]) == 1
 
 
