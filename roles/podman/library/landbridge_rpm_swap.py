@@ -62,6 +62,7 @@ import tempfile
 from ansible.module_utils.basic import AnsibleModule
 
 ENGLISH = {"LC_ALL": "C.UTF-8"}
+DECLINED = "Error: Operation aborted."
 
 
 def present(module, names):
@@ -71,26 +72,33 @@ def present(module, names):
     return set(names) & set(out.splitlines())
 
 
-def swap(module, removed, installed):
-    """Run dnf; its shell ends with 0 whatever happens, so what is installed then is what counts."""
-    steps = [f"remove {' '.join(removed)}"] if removed else []
-    steps += [f"install {' '.join(installed)}"] if installed else []
+def shell(module, answer, steps):
+    """What dnf's shell says; it ends with 0 whatever happens."""
     with tempfile.NamedTemporaryFile("w", encoding="utf-8", prefix="landbridge-") as script:
         script.write("\n".join([*steps, "run", ""]))
         script.flush()
-        options = ["--assumeyes", "--setopt=clean_requirements_on_remove=False"]
-        code, out, error = module.run_command(
+        options = [answer, "--setopt=clean_requirements_on_remove=False"]
+        _code, out, error = module.run_command(
             ["dnf", *options, "shell", script.name], environ_update=ENGLISH
         )
-    left = sorted(present(module, removed)) if removed else []
-    lacking = sorted(set(installed) - present(module, installed)) if installed else []
-    if code or left or lacking:
-        module.fail_json(
-            msg=f"dnf could not remove {', '.join(removed)} and install {', '.join(installed)}: "
-            f"{error.strip() or out.strip()}",
-            stdout=out,
-            stderr=error,
-        )
+    return out + error
+
+
+def swap(module, removed, installed):
+    """Run dnf; returns what is wrong, if anything is.
+
+    Its shell goes on after a step that it cannot do. So it is asked first whether it can do all:
+    then it gets as far as to its question, and the answer no is its only error.
+    """
+    steps = [f"remove {' '.join(removed)}"] if removed else []
+    steps += [f"install {' '.join(installed)}"] if installed else []
+    foreseen = shell(module, "--assumeno", steps)
+    if [line for line in foreseen.splitlines() if line.startswith("Error: ")] != [DECLINED]:
+        return foreseen
+    said = shell(module, "--assumeyes", steps)
+    left = bool(removed) and bool(present(module, removed))
+    lacking = bool(installed) and len(present(module, installed)) < len(installed)
+    return f"{said}\nIts transaction has failed." if left or lacking else ""
 
 
 def main():
@@ -106,8 +114,9 @@ def main():
     removed = [name for name in remove if name in before]
     installed = [name for name in install if name not in before]
     changed = bool(removed or installed)
-    if changed and not module.check_mode:
-        swap(module, removed, installed)
+    if changed and not module.check_mode and (said := swap(module, removed, installed)):
+        names = f"remove {', '.join(removed) or 'nothing'} and install {', '.join(installed)}"
+        module.fail_json(msg=f"dnf cannot {names}:\n{said.strip()}")
     after = (before - set(removed)) | set(installed)
     module.exit_json(
         changed=changed,

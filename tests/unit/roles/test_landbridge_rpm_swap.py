@@ -11,19 +11,22 @@ while [ "$1" != -- ]; do shift; done
 shift
 for name; do grep -x "$name" "$DATABASE" || echo "package $name is not installed"; done
 """
-# As the real one it ends with 0, whatever its shell could not do.
+# As the real one it ends with 0, and goes on after a step that it cannot do.
 DNF = """#!/bin/sh
 for script; do :; done
 cp "$script" "$DATABASE.script"
-[ -e "$DATABASE.broken" ] && echo "Error: depsolve" >&2 && exit 0
 while read -r verb names; do
   for name in $names; do
     case $verb in
-      remove) sed -i "/^$name$/d" "$DATABASE";;
-      install) echo "$name" >>"$DATABASE";;
+      remove) [ "$1" = --assumeno ] || sed -i "/^$name$/d" "$DATABASE";;
+      install)
+        if [ "$name" = "$UNKNOWN" ]; then echo "Error: Unable to find a match: $name" >&2
+        elif [ "$1" != --assumeno ] && [ "$name" != "$BROKEN" ]; then echo "$name" >>"$DATABASE"
+        fi;;
     esac
   done
 done <"$script"
+[ "$1" != --assumeno ] || echo "Error: Operation aborted." >&2
 """
 
 
@@ -60,11 +63,21 @@ def test_one_transaction_and_then_nothing(swap: Runner, database: Path) -> None:
     assert (foreseen["changed"], first["changed"], second["changed"]) == (True, True, False)
 
 
-def test_what_dnf_could_not_do_fails_though_it_ends_well(swap: Runner, database: Path) -> None:
-    database.with_suffix(".broken").touch()
-    answer = swap(**LISTS)
-    assert answer["failed"]
-    assert answer["msg"].endswith("and install podman-docker: Error: depsolve")
+def test_nothing_goes_where_what_is_to_come_is_not_there(
+    swap: Runner, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UNKNOWN", "podman-docker")
+    before = database.read_text()
+    assert "Error: Unable to find a match: podman-docker" in swap(**LISTS)["msg"]
+    assert database.read_text() == before
+
+
+def test_what_is_not_there_afterwards_fails(
+    swap: Runner, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BROKEN", "podman-docker")
+    assert swap(**LISTS)["msg"].startswith("dnf cannot remove docker-ce, docker-ce-cli and install")
+    assert database.read_text() == "podman\n"
 
 
 def test_nothing_asked_is_nothing_done(swap: Runner, database: Path) -> None:
