@@ -10,17 +10,20 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import tempfile
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
-from landbridge.errors import SourceError
-from tests.lab import debian, paths, rpmbuild, rpmrepo
+from landbridge.errors import NodeError, SourceError
+from tests.lab import debs, nodes, paths, podman, rpmbuild, rpmrepo
 from tests.lab.platforms import PLATFORMS, Platform
+from tests.lab.platforms import platform as platform_named
 
 _NEWEST = PLATFORMS["el10"]
-_ENGINE = ("docker.io", "containerd", "runc", "tini")
-_PLUGINS = ("docker-compose", "docker-buildx")
+_ENGINE = ["docker.io", "containerd", "runc", "tini"]
+_PLUGINS = ["docker-compose", "docker-buildx"]
 
 # What a node, being a container itself, cannot give to a service: see tests/lab/nodes.py.
 _RAISED = ("Limit", "OOMScoreAdjust=")
@@ -125,9 +128,10 @@ def _parts(platform: Platform) -> dict[str, Part]:
 
 def folder(platform: Platform) -> Path:
     """The folder of the RPMs, and of what they require beyond a node's base."""
-    newest = _debs(_NEWEST, _PLUGINS)
+    newest = debs.fetch(_NEWEST.suite, _PLUGINS)
     # The newest suite has the command in a package of its own.
-    engine = _debs(platform, (*_ENGINE, "docker-cli") if platform == _NEWEST else _ENGINE)
+    names = [*_ENGINE, "docker-cli"] if platform == _NEWEST else _ENGINE
+    engine = debs.fetch(platform.suite, names)
     offered = rpmrepo.repository(platform)
     inputs = paths.key(newest.name, engine.name, offered.parent.name, Path(__file__))
     return paths.product(
@@ -135,16 +139,44 @@ def folder(platform: Platform) -> Path:
     )
 
 
-def _debs(platform: Platform, names: tuple[str, ...]) -> Path:
-    """A folder with the .debs of those names, as the suite's mirror has them now."""
-    tree = debian.trees(platform) / "full"
+def install(node: str) -> None:
+    """Install the RPMs on a node; its own repositories are not asked.
 
-    def make(to: Path) -> None:
-        script = 'apt-get --quiet update && cd /mnt && exec apt-get --quiet download "$@"'
-        debian.in_root(tree, ["sh", "-ec", script, "sh", *names], mnt=to)
+    Raises:
+        NodeError: dnf could not.
+    """
+    source = folder(platform_named(nodes.find(node).platform))
+    rpms = "/root/docker-ce"
+    script = f"mkdir -p {rpms} && tar -C {rpms} -xf - && "
+    script += f"dnf --assumeyes --quiet --disablerepo='*' install {rpms}/*.rpm"
+    with subprocess.Popen(["tar", "-C", source, "-cf", "-", "."], stdout=subprocess.PIPE) as tar:
+        _on_node(node, script, tar.stdout)
 
-    inputs = paths.key(tree.parent.name, *names)
-    return paths.product(f"docker-ce/{platform.suite}-{names[0]}", inputs, make)
+
+def load(node: str, layout: Path, image: str) -> None:
+    """Give an image of an OCI layout to the Docker that runs on a node.
+
+    Raises:
+        NodeError: Docker did not take it.
+    """
+    with tempfile.TemporaryDirectory(dir=paths.cache()) as folder:
+        archive = Path(folder, "image.tar")
+        copy = ["skopeo", "--insecure-policy", "copy", "--quiet", f"oci:{layout}:{image}"]
+        subprocess.run([*copy, f"docker-archive:{archive}:{image}"], check=True)
+        with archive.open("rb") as stdin:
+            _on_node(node, "docker load", stdin)
+
+
+def _on_node(node: str, script: str, stdin: IO[bytes] | None) -> None:
+    done = subprocess.run(
+        podman.command("exec", "--interactive", node, "sh", "-c", script),
+        stdin=stdin,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise NodeError(f"node {node}: {script}: {done.stderr.strip()}")
 
 
 def _make(platform: Platform, sources: list[Path], to: Path) -> None:
