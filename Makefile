@@ -17,7 +17,7 @@ LAB_PACKAGES := podman crun netavark aardvark-dns conmon catatonit fuse-overlayf
 LAB_PACKAGES += r-base-core
 
 # The stories wait for nodes and networks half of their time, so three share two processors.
-TOGETHER := --numprocesses=3 --dist=loadgroup --no-loadscope-reorder --durations=30
+TOGETHER := --numprocesses=3 --no-loadscope-reorder --durations=30
 
 # Molecule's scenarios are pytest tests of tests/e2e, so that one closing line counts everything.
 PYTEST_ARGS ?=

@@ -1,11 +1,22 @@
 """How the tests share the machine's processors."""
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
+
+
+class Stories(LoadScopeScheduling):
+    """Each file is one process's work; each molecule scenario is a story of its own."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return nodeid if file.endswith("/test_scenarios.py") else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Stories:
+    """What divides the tests among the processes of --numprocesses."""
+    return Stories(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Each file is one process's work, each molecule scenario too; the long stories come first."""
-    for item in items:
-        own = item.nodeid if item.path.name == "test_scenarios.py" else item.path.name
-        item.add_marker(pytest.mark.xdist_group(own))
+    """The long stories come first."""
     items.sort(key=lambda item: "unit" in item.path.parts)
