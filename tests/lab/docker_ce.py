@@ -203,7 +203,7 @@ def _make(platform: Platform, sources: list[Path], to: Path) -> None:
         text += f"%install\ncp -a {image}/. %{{buildroot}}/\n%files\n" + "\n".join(files)
         rpmbuild.build(text + _scripts(part), work / name, work / "out")
     made = sorted((work / "out").rglob("*.rpm"))
-    rpmrepo._sign(made)
+    rpmrepo.sign(made)
     for file in (*made, *_closure(platform, made)):
         shutil.copy(file, to)
     shutil.rmtree(work)

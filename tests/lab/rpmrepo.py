@@ -1,4 +1,4 @@
-"""Signed RPM repositories: everything offered to a platform, and stand-ins for Docker CE."""
+"""The signed RPM repository of everything offered to a platform."""
 
 from __future__ import annotations
 
@@ -22,13 +22,8 @@ def repository(platform: Platform) -> Path:
     return _product(platform) / platform.target
 
 
-def docker_repository(platform: Platform) -> Path:
-    """A repository with RPMs called docker-ce, docker-ce-cli, containerd.io; in no bundle."""
-    return _product(platform) / "docker-ce"
-
-
 def key_file(platform: Platform) -> Path:
-    """The public key that signed both repositories' packages."""
+    """The public key that signed its packages."""
     return _product(platform) / KEY_NAME
 
 
@@ -49,23 +44,21 @@ def _product(platform: Platform) -> Path:
 
 def _make(platform: Platform, trees: Path, to: Path) -> None:
     base, full = deb2rpm.Tree(trees / "base"), deb2rpm.Tree(trees / "full")
-    packages, docker = to / platform.target / "Packages", to / "docker-ce" / "Packages"
+    packages = to / platform.target / "Packages"
     with paths.stage(f"convert {len(full.packages)} packages to RPM"):
         rpmbuild.Converter(platform, full, base).all(packages)
     first = {deb2rpm.rpm_name(name) for name in base.packages}
     of_base = [rpm.name for rpm in sorted(packages.iterdir()) if _name(rpm) in first]
     (to / "base.txt").write_text("\n".join(of_base) + "\n")
     _hand_made(platform, full.root, packages, to / ".work")
-    _docker_stand_ins(platform, docker, to / ".work")
     shutil.rmtree(to / ".work")
     _check_closed(packages)
     with paths.stage("sign and index"):
-        _sign([*packages.iterdir(), *docker.iterdir()])
+        sign(list(packages.iterdir()))
         shutil.copy(signing_home() / KEY_NAME, to / KEY_NAME)
-        for folder in (packages.parent, docker.parent):
-            subprocess.run(
-                ["createrepo_c", "--quiet", "--general-compress-type=gz", folder], check=True
-            )
+        subprocess.run(
+            ["createrepo_c", "--quiet", "--general-compress-type=gz", packages.parent], check=True
+        )
 
 
 def _check_closed(packages: Path) -> None:
@@ -115,7 +108,7 @@ def _make_key(home: Path) -> None:
     subprocess.run(["gpgconf", "--homedir", str(home), "--kill", "all"], check=True)
 
 
-def _sign(files: list[Path]) -> None:
+def sign(files: list[Path]) -> None:
     home, workers = signing_home(), os.cpu_count() or 2
     defines = [f"--define=_gpg_name {_OWNER}", "--define=__gpg /usr/bin/gpg"]
     defines.append(f"--define=_gpg_path {home}")
@@ -163,35 +156,3 @@ def _hand_made(platform: Platform, full: Path, out: Path, work: Path) -> None:
         work / "glibc-langpack-en",
         out,
     )
-
-
-_DOCKER_PARTS = {
-    "docker-ce": (("docker-ce-cli", "containerd.io"), "docker.service", "/usr/bin/dockerd"),
-    "docker-ce-cli": ((), "", "/usr/bin/docker"),
-    "containerd.io": ((), "containerd.service", "/usr/bin/containerd"),
-}
-
-
-def _docker_stand_ins(platform: Platform, out: Path, work: Path) -> None:
-    """Packages with Docker CE's names and units that do nothing: what a role has to remove."""
-    out.mkdir(parents=True)
-    for name, (requires, unit, program) in _DOCKER_PARTS.items():
-        text = rpmbuild.header(
-            name, "27.0.0", f"1.{platform.name}", "A stand-in of the lab", arch="x86_64"
-        )
-        text += "".join(f"Requires: {item}\n" for item in requires)
-        text += f"%description\nThe lab's stand-in for {name}: it does nothing.\n%install\n"
-        text += "install -d %{buildroot}/usr/bin %{buildroot}/usr/lib/systemd/system\n"
-        text += f"printf '#!/bin/sh\\nexec sleep infinity\\n' > %{{buildroot}}{program}\n"
-        files = [f"%attr(755,root,root) {program}"]
-        if unit:
-            path = f"/usr/lib/systemd/system/{unit}"
-            files.append(path)
-            text += (
-                f"cat > %{{buildroot}}{path} <<'UNIT'\n[Unit]\nDescription={name} (stand-in)\n"
-                f"[Service]\nExecStart={program}\n[Install]\nWantedBy=multi-user.target\nUNIT\n"
-                "%preun\nif [ $1 -eq 0 ]; then "
-                f"systemctl --no-reload disable --now {unit} || :; fi\n"
-            )
-        text += "%files\n" + "\n".join(files) + "\n"
-        rpmbuild.build(text, work / name, out)
