@@ -10,6 +10,8 @@ from ansible.module_utils.landbridge_podman import account_of, can_ask, run
 
 PROPERTIES = ("Id", "ActiveState", "Result", "Type", "NeedDaemonReload", "UnitFileState")
 LOG_LINES = 15
+# What holds a pod together, of an image that Podman makes itself: twice, for two pods at once.
+PAUSE = "localhost/podman-pause:"
 # Podman's own record of what it did, with times of its own in front.
 EVENT = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+ .* m=\+")
 
@@ -60,6 +62,8 @@ def outdated(account, images, policy=None):
         labels = each.get("Labels") or {}
         service = labels.get("PODMAN_SYSTEMD_UNIT")
         asked = policy in (None, labels.get("io.containers.autoupdate"))
+        if each["Image"].startswith(PAUSE):
+            continue
         if asked and service and images.get(each["Image"], each["ImageID"]) != each["ImageID"]:
             found.add(service)
     return found

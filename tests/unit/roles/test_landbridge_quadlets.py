@@ -12,6 +12,7 @@ import pytest
 from tests.unit.roles.modules import Runner, load, shared
 
 IMAGE = "localhost/tools/web:1"
+PAUSE = "localhost/podman-pause:5.4.2-0"
 WEB = {"name": "web", "sections": {"Container": {"Image": IMAGE}}}
 START = "start web.service of root: new"
 CHANGED = "its file, or a secret that it uses, has changed"
@@ -24,6 +25,7 @@ class Node:
         self.active: dict[str, str] = {}
         self.images = {IMAGE: "id-1"}
         self.containers: dict[str, str] = {}  # id of the image by service
+        self.pauses: list[str] = []  # ids of the images of what holds pods together
         self.secrets: dict[str, str] = {}
         self.networks = ["podman"]
         self.calls: list[str] = []
@@ -43,6 +45,10 @@ class Node:
                 [
                     {"Image": IMAGE, "ImageID": i, "Labels": {"PODMAN_SYSTEMD_UNIT": s}}
                     for s, i in self.containers.items()
+                ]
+                + [
+                    {"Image": PAUSE, "ImageID": i, "Labels": {"PODMAN_SYSTEMD_UNIT": "web.service"}}
+                    for i in self.pauses
                 ]
             ),
             "podman secret ls": "".join(f"{n} {i}\n" for n, i in self.secrets.items()),
@@ -128,6 +134,13 @@ def test_a_fresh_node_is_predicted(run: Runner, monkeypatch: pytest.MonkeyPatch)
     assert run(quadlets=[WEB], check=True)["actions"] == [START]
     answer = run(quadlets=[WEB])
     assert "not installed" in answer["msg"]
+
+
+def test_what_two_pods_made_at_once_is_no_newer_image(run: Runner, node: Node) -> None:
+    node.images[PAUSE] = "id-2"
+    node.pauses = ["id-1", "id-2"]
+    run(quadlets=[WEB])
+    assert run(quadlets=[WEB])["changed"] is False
 
 
 def test_a_users_files_have_a_folder_of_their_own(run: Runner, node: Node, tmp_path: Path) -> None:
