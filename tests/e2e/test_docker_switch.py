@@ -18,12 +18,14 @@ SETTINGS = {"data-root": "/home/docker", "live-restore": True}
 OWN = ("shop/two:2", "shop/one:1")
 DOCKER = ("docker-ce", "docker-ce-cli", "containerd.io", "docker-compose-plugin")
 # Two images of its own besides the bundle's, and what runs of them.
+# Docker lists images by the second in which they were made.
 USE = """
 docker volume create data
 docker network create --subnet 198.18.7.0/24 app
 docker run --detach --name web --network app --publish 8080:8080 --volume data:/data \\
     IMAGE sh -c 'echo kept >/data/file; exec sleep 1000000'
 docker commit --change 'LABEL own=1' web shop/one:1
+sleep 2
 docker commit --change 'LABEL own=2' web shop/two:2
 """
 # What Docker has on the disk, but for mounts.
