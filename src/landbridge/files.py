@@ -42,9 +42,10 @@ def write_file(path: Path, content: str | bytes, mode: int = 0o644) -> None:
             raise
 
 
-def write_gzip(path: Path, content: str) -> None:
-    """Write text compressed; equal texts give equal bytes (no clock, no name inside)."""
-    write_file(path, gzip.compress(content.encode(), mtime=0))
+def write_gzip(path: Path, content: str | bytes) -> None:
+    """Write compressed; equal contents give equal bytes (no clock, no name inside)."""
+    data = content.encode() if isinstance(content, str) else content
+    write_file(path, gzip.compress(data, mtime=0))
 
 
 def sha256_of(path: Path) -> str:

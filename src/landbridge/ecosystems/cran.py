@@ -3,66 +3,21 @@
 from __future__ import annotations
 
 import gzip
-import operator
 import re
 import tarfile
 import zlib
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
 
 from landbridge.bundle.transport import Missing
 from landbridge.ecosystems import Learner
+from landbridge.ecosystems._cran_index import RECOMMENDED, needs, parse_packages, write_index
 from landbridge.errors import InputError, SourceError
-from landbridge.files import sha256_of, write_file, write_gzip
+from landbridge.files import sha256_of
 from landbridge.lock import Artifact, Kept, Lock, Part
 from landbridge.stack import Stack
 
 CONTRIB = "cran/src/contrib"
-# What R itself carries: base and recommended packages are part of the RPM R-core.
-BASE = frozenset(
-    re.findall(
-        r"\w+",
-        "R base compiler datasets grDevices graphics grid methods parallel splines stats stats4"
-        " tcltk tools utils",
-    )
-)
-RECOMMENDED = frozenset(
-    re.findall(
-        r"\w+",
-        "KernSmooth MASS Matrix boot class cluster codetools foreign lattice mgcv nlme nnet"
-        " rpart spatial survival",
-    )
-)
-_NEEDS = ("Depends", "Imports", "LinkingTo")
-# `name (>= 1.2)`, the version being optional ("Writing R Extensions", package dependencies).
-_NEED = re.compile(r"\s*([\w.]+)\s*(?:\(\s*([<>=!]+)\s*([\w.-]+)\s*\))?\s*$")
-_COMPARE: dict[str, Callable[[list[int], list[int]], bool]] = {
-    ">=": operator.ge,
-    ">": operator.gt,
-    "<=": operator.le,
-    "<": operator.lt,
-    "==": operator.eq,
-    "!=": operator.ne,
-}
-
-
-class Need(NamedTuple):
-    """A package that another one needs, and in which versions; empty for any."""
-
-    name: str
-    operator: str = ""
-    version: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.name} ({self.operator} {self.version})" if self.operator else self.name
-
-    def is_met_by(self, version: str) -> bool:
-        """Whether `version` will do, by R's comparison."""
-        if self.operator not in _COMPARE:
-            return True
-        return _COMPARE[self.operator](version_key(version), version_key(self.version))
 
 
 def resolve(stack: Stack, learner: Learner, kept: Kept | None = None) -> Part:
@@ -85,13 +40,9 @@ def resolve(stack: Stack, learner: Learner, kept: Kept | None = None) -> Part:
 
 
 def index(root: Path, lock: Lock, _learner: Learner) -> None:
-    """Write PACKAGES and PACKAGES.gz from the source's own stanzas."""
-    artifacts = lock.of("cran")
-    if not artifacts:
-        return
-    text = "\n\n".join(artifact.index_entry for artifact in artifacts) + "\n"
-    write_file(root / CONTRIB / "PACKAGES", text)
-    write_gzip(root / CONTRIB / "PACKAGES.gz", text)
+    """Write PACKAGES, PACKAGES.gz and PACKAGES.rds from the source's own stanzas."""
+    if artifacts := lock.of("cran"):
+        write_index(root / CONTRIB, [artifact.index_entry for artifact in artifacts])
 
 
 def alternatives(artifact: Artifact) -> list[str]:
@@ -104,40 +55,6 @@ def alternatives(artifact: Artifact) -> list[str]:
     file = rest.rsplit("/", 1)[-1]
     contrib = f"{base}/src/contrib"
     return [f"{contrib}/Archive/{artifact.name}/{file}", f"{contrib}/{file}"]
-
-
-def parse_packages(text: str) -> dict[str, dict[str, str]]:
-    """Read a PACKAGES file.
-
-    Returns:
-        The fields of each package by its name, and under `stanza` its text as it stands.
-        Of several versions of a package the highest counts, as in R; those in a folder of
-        their own (`Path`) are for other releases of R.
-    """
-    packages: dict[str, dict[str, str]] = {}
-    for stanza in re.split(r"\n\s*\n", text.strip()):
-        unfolded = re.sub(r"\n[ \t]+", " ", stanza)
-        pairs = (line.split(":", 1) for line in unfolded.splitlines() if ":" in line)
-        fields = {key.strip(): value.strip() for key, value in pairs}
-        if "Package" not in fields or "Version" not in fields or "Path" in fields:
-            continue
-        other = packages.get(fields["Package"])
-        if other is None or version_key(fields["Version"]) >= version_key(other["Version"]):
-            packages[fields["Package"]] = {**fields, "stanza": stanza.strip("\n")}
-    return packages
-
-
-def version_key(version: str) -> list[int]:
-    """What R compares of a version (`package_version`): its numbers, one after the other."""
-    return [int(number) for number in re.findall(r"\d+", version)]
-
-
-def needs(fields: dict[str, str]) -> list[Need]:
-    """What a package needs to be built and loaded, R's own left out."""
-    entries = ",".join(fields[key] for key in _NEEDS if key in fields).split(",")
-    matches = [_NEED.match(entry) for entry in entries]
-    found = {Need(m[1], m[2] or "", m[3] or "") for m in matches if m}
-    return sorted(need for need in found if need.name not in BASE)
 
 
 def closure(

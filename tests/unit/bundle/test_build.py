@@ -15,7 +15,7 @@ import yaml
 from landbridge.bundle.build import Built, Options, build
 from landbridge.bundle.fetch import Cache
 from landbridge.bundle.verify import verify
-from landbridge.ecosystems.cran import parse_packages
+from landbridge.ecosystems._cran_index import parse_packages
 from landbridge.errors import InputError, LandbridgeError, SourceError
 from landbridge.lock import load_lock
 from landbridge.locking import ECOSYSTEMS, lock_stack

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from landbridge.ecosystems.cran import parse_packages
+from landbridge.ecosystems._cran_index import parse_packages
 from landbridge.errors import SourceError
 from tests.lab import upstream_cran
 
