@@ -59,8 +59,9 @@ $(VENV)/.installed: pyproject.toml
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	touch $@
 
+# dpkg-query fails where it has never heard of a package, as on a new machine: that one is missing.
 lab-packages:
-	@missing=$$(dpkg-query -W -f '$${Package} $${db:Status-Status}\n' $(LAB_PACKAGES) 2>/dev/null \
+	@missing=$$({ dpkg-query -W -f '$${Package} $${db:Status-Status}\n' $(LAB_PACKAGES) 2>/dev/null || true; } \
 	  | awk '$$2 == "installed" {print $$1}' | sort | comm -13 - <(printf '%s\n' $(LAB_PACKAGES) | sort)); \
 	command -v npm >/dev/null || missing="$$missing npm"; \
 	if [ -n "$$missing" ]; then \
