@@ -537,10 +537,23 @@ def renew_networks(module, plan):
         name = quadlet.resource_of(unit.entry)
         ours = unit.entry["type"] == "network" and file in plan.record
         if ours and unit.action == "restart" and name in present:
-            stop(plan.account, [unit.service])  # and with it, what is in the network
-            run(["podman", "network", "rm", name], plan.account)
+            renew_network(plan, unit, name)
         if unit.entry["type"] == "volume" and unit.action == "restart":
             module.warn(f"volume {name} of {plan.user} is not made anew, for that would lose data")
+
+
+def renew_network(plan, unit, name):
+    """Remove a network, so that its unit makes it anew; what ran in it runs on if that fails."""
+    stop(plan.account, [unit.service])  # and with it, the quadlets that are in the network
+    try:
+        run(["podman", "network", "rm", name], plan.account)
+    except CommandError as error:
+        known = [each for file, each in plan.units.items() if file in plan.record]
+        attempt(plan.account, "start", [u.service for u in known if quadlet.is_started(u.entry)])
+        raise CommandError(
+            f"network {name} of {plan.user} cannot be made anew: {error}; take the containers out"
+            " of it that no entry runs, or name the changed network otherwise"
+        ) from error
 
 
 def start(plan):

@@ -28,6 +28,7 @@ class Node:
         self.pauses: list[str] = []  # ids of the images of what holds pods together
         self.secrets: dict[str, str] = {}
         self.networks = ["podman"]
+        self.busy: set[str] = set()  # networks with containers of others
         self.calls: list[str] = []
         self.broken: set[str] = set()
 
@@ -57,6 +58,8 @@ class Node:
         if (question := " ".join(words[:3])) in answers:
             return answers[question]
         self.calls.append(" ".join(words))
+        if words[:3] == ["podman", "network", "rm"] and words[3] in self.busy:
+            raise shared("landbridge_podman").CommandError(f"{words[3]} is being used")
         return ""
 
     def systemctl(self, account: Any, verb: str, names: list[str]) -> str:
@@ -254,6 +257,27 @@ def test_a_changed_network_is_made_anew(run: Runner, node: Node) -> None:
     assert "podman network rm systemd-app" in node.calls
     assert node.calls[0] == "root: stop app-network.service"
     assert node.calls[-1] == "root: restart app-network.service"
+
+
+def test_what_is_in_a_network_that_cannot_be_made_anew_runs_on(run: Runner, node: Node) -> None:
+    network = {"name": "app", "type": "network", "sections": {"Network": {}}}
+    other = {**network, "sections": {"Network": {"Internal": True}}}
+    run(quadlets=[network, WEB])
+    node.networks.append("systemd-app")
+    node.busy = {"systemd-app"}
+    node.calls.clear()
+    message = run(quadlets=[other, WEB])["msg"]
+    assert "network systemd-app of root cannot be made anew: systemd-app is being used" in message
+    assert node.calls == [
+        "root: stop app-network.service",
+        "root: reset-failed app-network.service",
+        "podman network rm systemd-app",
+        "root: start app-network.service web.service",
+    ]
+    node.busy = set()
+    assert run(quadlets=[other, WEB])["actions"] == [
+        f"restart app-network.service of root: {CHANGED}"
+    ]
 
 
 def test_a_gone_users_files_go(
