@@ -7,11 +7,12 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: landbridge_podman_values
-short_description: Judge calendar expressions and address pools on the node that is to use them
+short_description: Judge calendars, address pools and images on the node that is to use them
 description:
   - Fails with every problem at once, each with the variable's name and the mend.
   - Systemd judges its calendar expressions. Pools are held against each other and against the
     node's addresses and routes; Podman itself would look at addresses only.
+  - Images must be in the OCI layout that they are to be copied from.
 options:
   calendars:
     description: Calendar expression by the name of its variable; an empty one is right.
@@ -30,6 +31,24 @@ options:
       size:
         description: Prefix length of one network.
         type: int
+        required: true
+  layout:
+    description: Directory of the OCI layout, C(podman_images_layout).
+    type: path
+    default: ""
+  images:
+    description: Images that are to come from it, C(podman_images).
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Full name, the layout's annotation org.opencontainers.image.ref.name.
+        type: str
+        required: true
+      digest:
+        description: Digest of the image's manifest.
+        type: str
         required: true
 author: Landbridge (@landbridge)
 attributes:
@@ -62,6 +81,7 @@ problems:
 
 import ipaddress
 import itertools
+import json
 import struct
 import subprocess
 from pathlib import Path
@@ -70,6 +90,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 ROUTES = Path("/proc/net/route")
 DEVICES = Path("/sys/class/net")
+NAME = "org.opencontainers.image.ref.name"
 # Podman, and Docker before it, give each container one end of such a pair.
 VIRTUAL = "veth"
 
@@ -148,20 +169,45 @@ def bad_pools(pools):
     return found
 
 
+def bad_images(layout, images):
+    """A sentence for each image that is not in the layout, or is another one there."""
+    index = Path(layout, "index.json")
+    if not images:
+        return []
+    if not index.is_file():
+        return [
+            f"podman_images_layout is {layout}, which is no OCI layout (it has no {index.name}): "
+            "name the directory that holds podman_images, or set neither of the two"
+        ]
+    entries = json.loads(index.read_text(encoding="utf-8"))["manifests"]
+    there = {entry.get("annotations", {}).get(NAME): entry["digest"] for entry in entries}
+    return [
+        f"podman_images has {image['name']} with {image['digest']}, and {layout} has "
+        f"{there.get(image['name'], 'no image of that name')}: name what is there, or bring a "
+        "bundle that has it"
+        for image in images
+        if there.get(image["name"]) != image["digest"]
+    ]
+
+
 def main():
     """Run as an Ansible module."""
     pool = {"base": {"type": "str", "required": True}, "size": {"type": "int", "required": True}}
+    image = {name: {"type": "str", "required": True} for name in ("name", "digest")}
     module = AnsibleModule(
         argument_spec={
             "calendars": {"type": "dict", "default": {}},
             "address_pools": {"type": "list", "elements": "dict", "default": [], "options": pool},
+            "layout": {"type": "path", "default": ""},
+            "images": {"type": "list", "elements": "dict", "default": [], "options": image},
         },
         supports_check_mode=True,
     )
     try:
         problems = bad_calendars(module.params["calendars"])
         problems += bad_pools(module.params["address_pools"])
-    except OSError as error:
+        problems += bad_images(module.params["layout"], module.params["images"])
+    except (OSError, ValueError, LookupError) as error:
         module.fail_json(msg=f"cannot judge variables on this node: {error}")
     if problems:
         module.fail_json(msg="\n".join(problems), problems=problems)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.unit.roles.modules import Runner, load
+from tests.unit.roles.oci_layout import write_layout
 
 # Address and mask as the kernel prints them on a little-endian machine.
 TABLE = """\
@@ -56,6 +57,20 @@ def test_a_network_behind_a_router_or_a_real_bridge_clashes(
     (problem,) = values(address_pools=[pool(base)])["problems"]
     assert base in problem
     assert f"through {device};" in problem
+
+
+def test_images_must_be_in_their_layout(values: Runner, tmp_path: Path) -> None:
+    one, other = write_layout(tmp_path, one=b"1", other=b"2")
+    given = {"layout": str(tmp_path)}
+    assert values(**given, images=[one, other])["problems"] == []
+    moved, unknown = {**one, "digest": other["digest"]}, {**one, "name": "localhost/no:1"}
+    first, second = values(**given, images=[moved, unknown])["problems"]
+    assert first.startswith(f"podman_images has {one['name']} with {other['digest']}")
+    assert f"has {one['digest']}: name what is there" in first
+    assert "no image of that name" in second
+    (problem,) = values(layout="/no/layout", images=[one])["problems"]
+    assert problem.startswith("podman_images_layout is /no/layout, which is no OCI layout")
+    assert values(layout="/no/layout", images=[])["problems"] == []
 
 
 def test_every_problem_is_named_at_once(values: Runner) -> None:

@@ -33,6 +33,7 @@ NODE = {
 
 SECRETS, QUADLETS = "podman_secrets", "podman_quadlets"
 POOLS = "podman_address_pools"
+IMAGE = {"name": "localhost/tools/busybox:1", "digest": f"sha256:{'0' * 64}"}
 KEY = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nmQGN=\n-----END PGP PUBLIC KEY BLOCK-----\n"
 REWRITE = {"prefix": "docker.io", "location": "depot.example.org:5000/docker.io"}
 SIGNED = {"prefix": "registry.example.org", "keys": [KEY], "signatures": "https://example.org/s"}
@@ -42,6 +43,8 @@ BLOCKED, REGISTRIES, SIGNEDS, LOGINS = (
     for name in ("blocked_registries", "registries", "signed_registries", "registry_logins")
 )
 BAD: list[tuple[str, Any, str]] = [
+    ("podman_images", [IMAGE], "name the directory that holds podman_images"),
+    ("podman_images_layout", "/no/layout", "which is no OCI layout"),
     ("podman_runtime", "runc", "set it to crun"),
     ("podman_network_backend", "cni", "set it to netavark"),
     ("podman_pids_limit", -1, "0 for no limit"),
@@ -109,6 +112,7 @@ BAD: list[tuple[str, Any, str]] = [
 ]
 # What a bad value is bad with.
 WITH: dict[str, dict[str, Any]] = {
+    "podman_images_layout": {"podman_images": [IMAGE]},
     "podman_storage_driver": {"podman_shared_image_store": "/var/lib/shared"},
 }
 # Besides the defaults.
