@@ -46,6 +46,7 @@ survey:
       - name: web
         image: nginx:1
         state: running
+        loses: []
         needs: []
         quadlet: {name: web, type: container, sections: {Container: {}}}
 """
@@ -64,7 +65,7 @@ from ansible.module_utils.landbridge_docker_host import (
     stored,
     units,
 )
-from ansible.module_utils.landbridge_docker_needs import belongs_elsewhere, layer, needs_of
+from ansible.module_utils.landbridge_docker_needs import belongs_elsewhere, layer, loses, needs_of
 from ansible.module_utils.landbridge_docker_quadlet import name_of, quadlet
 from ansible.module_utils.landbridge_docker_settings import Settings, SettingsError
 from ansible.module_utils.landbridge_docker_things import (
@@ -194,6 +195,7 @@ def container_entry(docker, container, images, root):
         "id": container["Id"],
         "image": container["Config"]["Image"],
         "state": container["State"].get("Status", ""),
+        "loses": loses(container),
         "needs": elsewhere or needs_of(container, image, root) + changed(docker, container),
         "quadlet": {} if elsewhere else quadlet(container, image),
     }

@@ -23,6 +23,10 @@ options:
     type: list
     elements: str
     required: true
+  only_ask:
+    description: Fail if dnf cannot do it, and change nothing.
+    type: bool
+    default: false
 requirements:
   - dnf 4
 author: Landbridge (@landbridge)
@@ -85,7 +89,7 @@ def shell(module, answer, steps):
 
 
 def swap(module, removed, installed):
-    """Run dnf; returns what is wrong, if anything is.
+    """Run dnf, or ask it only; returns what is wrong, if anything is.
 
     Its shell goes on after a step that it cannot do. So it is asked first whether it can do all:
     then it gets as far as to its question, and the answer no is its only error.
@@ -95,6 +99,8 @@ def swap(module, removed, installed):
     foreseen = shell(module, "--assumeno", steps)
     if [line for line in foreseen.splitlines() if line.startswith("Error: ")] != [DECLINED]:
         return foreseen
+    if module.params["only_ask"]:
+        return ""
     said = shell(module, "--assumeyes", steps)
     left = bool(removed) and bool(present(module, removed))
     lacking = bool(installed) and len(present(module, installed)) < len(installed)
@@ -105,7 +111,12 @@ def main():
     """Run as an Ansible module."""
     names = {"type": "list", "elements": "str", "required": True}
     module = AnsibleModule(
-        argument_spec={"remove": names, "install": names}, supports_check_mode=True
+        argument_spec={
+            "remove": names,
+            "install": names,
+            "only_ask": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
     )
     remove, install = module.params["remove"], module.params["install"]
     if not remove and not install:
@@ -117,6 +128,8 @@ def main():
     if changed and not module.check_mode and (said := swap(module, removed, installed)):
         names = f"remove {', '.join(removed) or 'nothing'} and install {', '.join(installed)}"
         module.fail_json(msg=f"dnf cannot {names}:\n{said.strip()}")
+    if module.params["only_ask"]:
+        module.exit_json(changed=False, removed=[], installed=[])
     after = (before - set(removed)) | set(installed)
     module.exit_json(
         changed=changed,

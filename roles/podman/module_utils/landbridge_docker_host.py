@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import grp
+import os
 import re
 from pathlib import Path
 
@@ -22,6 +23,9 @@ PACKAGES = (
     "docker-ee-cli",
     "moby-engine",
 )
+_PROGRAMS = ("usr/bin", "usr/local/bin", "usr/sbin", "usr/local/sbin")
+_UNITS = ("etc/systemd/system", "usr/lib/systemd/system", "usr/local/lib/systemd/system")
+_START = re.compile(r"^\s*ExecStart\s*=\s*[-@:+!]*/(\S+)", re.MULTILINE)
 # Folders of this kind in the data directory hold the data of a daemon with userns-remap.
 _REMAPPED = "[0-9]*.[0-9]*"
 _UNIT_SUFFIXES = (".service", ".timer", ".target", ".path", ".socket", ".conf")
@@ -41,11 +45,15 @@ def packages(run_command):
 
 
 def has_daemon():
-    """Whether a unit or a program says that Docker is here, from whatever package."""
-    places = ("etc/systemd/system", "usr/lib/systemd/system", "usr/local/lib/systemd/system")
-    return any((ROOT / place / "docker.service").exists() for place in places) or any(
-        (ROOT / place / "dockerd").exists() for place in ("usr/bin", "usr/local/bin", "usr/sbin")
-    )
+    """Whether dockerd is here, from whatever package.
+
+    A unit without its program is none: it may be what an administrator had changed, or a mask.
+    """
+    programs = [f"{place}/dockerd" for place in _PROGRAMS]
+    for unit in (ROOT / place / "docker.service" for place in _UNITS):
+        if unit.is_file():
+            programs += _START.findall(unit.read_text(encoding="utf-8", errors="replace"))
+    return any((ROOT / program).exists() for program in programs)
 
 
 def runs(pidfile):
@@ -92,7 +100,10 @@ def rootless():
         home = ROOT / user["home"]
         data = home / ".local/share/docker"
         unit = home / ".config/systemd/user/docker.service"
-        if not user["uid"] or not user["home"] or not (data.is_dir() or unit.exists()):
+        if not user["uid"] or not user["home"]:
+            continue
+        # pathlib raises where root may not look, as in homes on NFS.
+        if not os.path.isdir(data) and not os.path.exists(unit):  # noqa: PTH110, PTH112
             continue
         held = stored(data)
         needs = [
@@ -146,7 +157,7 @@ def stored(data_root):
 
     `images` is None where containerd keeps them, whose database says nothing by its folders.
     """
-    if not data_root.is_dir():
+    if not os.path.isdir(data_root):  # noqa: PTH112 (as above)
         return {}
     roots = [data_root, *data_root.glob(_REMAPPED)]
     images = [folder for root in roots for folder in root.glob("image/*/imagedb/content/sha256")]

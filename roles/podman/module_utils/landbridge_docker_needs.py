@@ -19,6 +19,7 @@ from ansible.module_utils.landbridge_docker_quadlet import (
     secret_name,
     secrets_of,
 )
+from ansible.module_utils.landbridge_docker_things import is_anonymous
 from ansible.module_utils.landbridge_docker_translate import forwarding
 
 ROOT = Path("/")
@@ -70,6 +71,14 @@ def needs_of(container, image, data_root):
         *_process(container),
         *_logs(container),
     ]
+
+
+def loses(container):
+    """Volumes that Docker deletes with the container as soon as that ends."""
+    if not container["HostConfig"].get("AutoRemove"):
+        return []
+    names = [m.get("Name") or "" for m in container["Mounts"] or [] if m["Type"] == "volume"]
+    return sorted(filter(is_anonymous, names))
 
 
 def layer(changes, container):
@@ -124,6 +133,12 @@ def _state(container):
     found = []
     if host.get("AutoRemove"):
         found.append("made with --rm, so it ends with its work: `podman run --rm` does it again")
+        if lost := loses(container):
+            count = f"{len(lost)} volume{'s' if len(lost) > 1 else ''}"
+            found.append(
+                f"Docker deletes its {count} without a name as soon as it ends, so the role does "
+                "not end it: save what is wanted (`docker cp`), and stop it yourself"
+            )
     elif rests(container) and policy == "no":
         code = f", exit code {state.get('ExitCode')}" if status == "exited" else ""
         found.append(

@@ -152,14 +152,22 @@ def read_unit():
             if key == "ExecStart":
                 unit["command"] = (path, value) if value else ("", [])
             elif key == "Environment":
-                unit["environment"].update(_assignments(shlex.split(value), path))
+                unit["environment"].update(_assignments(_words(value), path))
             elif key == "EnvironmentFile":
                 unit["environment"].update(_environment_file(value))
     path, command = unit["command"]
     values = {name: value for name, (value, _where) in unit["environment"].items()}
-    words = shlex.split(_VARIABLE.sub(lambda m: values.get(m[1] or m[2], ""), command or ""))
+    words = _words(_VARIABLE.sub(lambda m: values.get(m[1] or m[2], ""), command or ""))
     unit["command"] = (path, words[1:])
     return unit
+
+
+def _words(text):
+    """Words of a line as systemd splits it; as they are where its quotes do not match."""
+    try:
+        return shlex.split(text)
+    except ValueError:
+        return text.split()
 
 
 def _unit_files():

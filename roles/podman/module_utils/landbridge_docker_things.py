@@ -77,11 +77,16 @@ def image_entry(image, used_by):
     }
 
 
+def is_anonymous(name):
+    """Whether Docker has made a volume's name up."""
+    return bool(_ANONYMOUS.match(name))
+
+
 def volume_entry(volume, used_by):
     """A volume of the answer."""
     name, driver = volume["Name"], volume.get("Driver", "local")
     options, labels = volume.get("Options") or {}, volume.get("Labels") or {}
-    anonymous = "com.docker.volume.anonymous" in labels or bool(_ANONYMOUS.match(name))
+    anonymous = "com.docker.volume.anonymous" in labels or is_anonymous(name)
     return {
         "name": name,
         "driver": driver,

@@ -124,7 +124,10 @@ def _registries(result):
     ]
     registries += [{"prefix": name, "location": name, "insecure": True} for name in plain]
     if registries:
-        result.translated["registries"] = registries
+        once = {}
+        for each in registries:
+            once.setdefault(each["prefix"], each)
+        result.translated["registries"] = [*once.values()]
     for key in ("insecure-registries", "registry-mirrors"):
         if result.left(key) is not None:
             result.done(key)
@@ -199,7 +202,7 @@ def _pools(result):
         (good if _is_pool(pool) else bad).append(pool)
     if good:
         result.translated["address_pools"] = [
-            {"base": pool["base"], "size": pool["size"]} for pool in good
+            {"base": str(_network(pool)), "size": pool["size"]} for pool in good
         ]
     result.done("default-address-pools")
     if bad:
@@ -210,9 +213,14 @@ def _pools(result):
         )
 
 
+def _network(pool):
+    """A pool's range; Docker takes any address in it, 172.17.0.0/12 for example."""
+    return ipaddress.ip_network(pool["base"], strict=False)
+
+
 def _is_pool(pool):
     try:
-        base = ipaddress.ip_network(pool["base"], strict=False)
+        base = _network(pool)
         return base.version == 4 and base.prefixlen <= int(pool["size"]) <= 30
     except (KeyError, TypeError, ValueError):
         return False

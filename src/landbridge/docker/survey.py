@@ -60,6 +60,7 @@ class Container(_Thing):
     id: str
     image: str
     state: str
+    loses: list[str]
     quadlet: dict[str, Any]
 
 

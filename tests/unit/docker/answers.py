@@ -18,6 +18,7 @@ def container(name: str = "web", **changes: Any) -> dict[str, Any]:
         "id": "0" * 64,
         "image": "nginx:1",
         "state": "running",
+        "loses": [],
         "needs": [],
         "quadlet": quadlet(name),
         **changes,

@@ -201,6 +201,21 @@ def test_what_podman_does_otherwise_is_said(survey: Survey, changes: Entry, word
     assert words in web["needs"][0]
 
 
+def test_volumes_that_go_with_a_container_are_named(survey: Survey) -> None:
+    """Docker deletes volumes without a name with what was made with --rm."""
+    mounts = [
+        {"Type": "volume", "Name": "0a" * 32, "Destination": "/nameless"},
+        {"Type": "volume", "Name": "data", "Destination": "/data"},
+        {"Type": "bind", "Source": "/srv", "Destination": "/srv"},
+    ]
+    lasting, passing = survey(
+        container("passing", AutoRemove=True, Mounts=mounts), container("lasting", Mounts=mounts)
+    )
+    assert passing["loses"] == ["0a" * 32]
+    assert "Docker deletes its 1 volume without a name" in passing["needs"][1]
+    assert lasting["loses"] == []
+
+
 ARGUMENTS = [
     ({"Memory": 64 << 20, "MemorySwap": 128 << 20}, ["--memory=67108864"]),
     ({"Memory": 64 << 20, "MemorySwap": -1}, ["--memory=67108864", "--memory-swap=-1"]),

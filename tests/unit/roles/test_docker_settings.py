@@ -144,6 +144,24 @@ def test_options_of_the_unit_count_as_keys(node: DockerNode, run: Runner) -> Non
     assert "hunter2" not in str(answer)
 
 
+def test_what_the_role_would_refuse_is_put_right(node: DockerNode, run: Runner) -> None:
+    """Docker takes ranges by any address in them, and registries twice."""
+    node.daemon_json(
+        **{
+            "default-address-pools": [{"base": "172.17.0.0/12", "size": 24}],
+            "insecure-registries": ["docker.io", "reg:5000", "http://reg:5000/"],
+            "registry-mirrors": ["https://mirror.example.org"],
+        }
+    )
+    node.write(DROP_IN, "[Service]\nEnvironment=WHO=it's\n")
+    answer = settings(run)["translated"]
+    assert answer["address_pools"] == [{"base": "172.16.0.0/12", "size": 24}]
+    assert [(each["prefix"], each["location"]) for each in answer["registries"]] == [
+        ("docker.io", "mirror.example.org"),
+        ("reg:5000", "reg:5000"),
+    ]
+
+
 def test_the_translation_outlives_the_packages(node: DockerNode, run: Runner) -> None:
     node.daemon_json(**DAEMON_JSON)
     node.write(UNIT, "[Service]\nExecStart=/usr/bin/dockerd --containerd=/run/c.sock\n")

@@ -48,7 +48,10 @@ def test_a_node_without_docker_is_told_so_at_once(run: Runner) -> None:
 
 
 def test_a_daemon_that_does_not_run_is_not_spoken_to(node: DockerNode, run: Runner) -> None:
-    node.write("/usr/lib/systemd/system/docker.service", "[Service]\nExecStart=/usr/bin/dockerd\n")
+    node.write(
+        "/etc/systemd/system/docker.service", "[Service]\nExecStart=-/opt/d/dockerd -H fd://\n"
+    )
+    node.write("/opt/d/dockerd")
     node.daemon_json(hosts=[f"unix://{node.socket}"])
     node.folder("/var/lib/docker/containers/0a1b")
     node.folder("/var/lib/docker/volumes/data/_data")
@@ -74,6 +77,20 @@ def test_podman_at_dockers_socket_is_not_docker(
 def test_a_stale_pid_file_is_no_daemon(node: DockerNode, run: Runner) -> None:
     node.started(name="sshd")
     assert run()["survey"]["daemon"] == "absent"
+
+
+def test_what_is_left_of_a_unit_is_no_daemon(node: DockerNode, run: Runner) -> None:
+    unit = node.write("/etc/systemd/system/docker.service", "[Service]\nExecStart=/opt/d/dockerd\n")
+    node.folder("/var/lib/docker/volumes/data/_data")
+    assert run()["survey"]["daemon"] == "absent"
+    unit.unlink()
+    unit.symlink_to("/dev/null")  # systemctl mask
+    assert run()["survey"]["daemon"] == "absent"
+
+
+def test_a_home_that_cannot_be_looked_into_is_no_docker(node: DockerNode, run: Runner) -> None:
+    node.write("/etc/passwd", f"bob:x:1001:1001::/{'b' * 300}:/bin/sh\n")
+    assert run()["survey"]["rootless"] == []
 
 
 def test_a_running_daemon_is_asked(daemon: Callable[[Answer], Api], run: Runner) -> None:

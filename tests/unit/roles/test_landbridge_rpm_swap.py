@@ -80,6 +80,17 @@ def test_what_is_not_there_afterwards_fails(
     assert database.read_text() == "podman\n"
 
 
+def test_dnf_is_asked_and_nothing_is_done(
+    swap: Runner, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = database.read_text()
+    answer = swap(**LISTS, only_ask=True)
+    assert (answer["changed"], answer["removed"]) == (False, [])
+    monkeypatch.setenv("UNKNOWN", "podman-docker")
+    assert "Unable to find a match: podman-docker" in swap(**LISTS, only_ask=True)["msg"]
+    assert database.read_text() == before
+
+
 def test_nothing_asked_is_nothing_done(swap: Runner, database: Path) -> None:
     assert not swap(remove=[], install=[])["changed"]
     assert not database.with_suffix(".script").exists()
