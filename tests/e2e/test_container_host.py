@@ -27,7 +27,19 @@ VARIABLES = {
     "podman_prune_age": f"{AGE}s",
     "podman_rootless_users": [{"name": "alice"}],
 }
-NOTHING = {"podman_gpu": "", "podman_prune_calendar": "", "podman_memory_max": ""}
+# A store that somebody else has filled, for everybody to read.
+OTHERS = "/home/others"
+FILL = f"""
+skopeo copy -q oci:{nodes.BUNDLE_MOUNT}/images:{IMAGE} \
+    containers-storage:[overlay@{OTHERS}+/run/others]localhost/others/tool:1
+chmod -R a+rX {OTHERS}
+"""
+LATER = {
+    "podman_additional_image_stores": [OTHERS],
+    "podman_gpu": "",
+    "podman_prune_calendar": "",
+    "podman_memory_max": "",
+}
 
 # The device is that of /dev/null; nvidia-ctk writes what the real one would.
 PREPARE = f"""
@@ -63,6 +75,7 @@ USE_GPU = (
     "podman run --rm --network none --device nvidia.com/gpu=all "
     f'{IMAGE} sh -c "test -c /dev/nvidiactl && env"'
 )
+USE_OTHERS = "podman run --rm --network none localhost/others/tool:1 echo others"
 # Leftovers, what only looks like some, and what Compose and a person have made.
 LITTER = f"""
 set -e
@@ -175,12 +188,18 @@ def test_leftovers_go_and_nothing_else(hosts: list[LabNode], littered: float) ->
     assert on_each(hosts, ALICE.format("podman ps -aq")) == ["", ""]
 
 
-def test_what_is_not_wanted_any_more_goes(hosts: list[LabNode]) -> None:
-    ended = apply(hosts, "engine,gpu,prune,promise", VARIABLES | NOTHING)
+def test_what_is_not_wanted_any_more_goes_and_a_store_of_others_comes(
+    hosts: list[LabNode],
+) -> None:
+    on_each(hosts, FILL)
+    ended = apply(hosts, "storage,engine,gpu,images,prune,promise", VARIABLES | LATER)
     assert ended.code == 0, ended.output
     left = "ls -d /etc/systemd/*/landbridge-podman-[cp]* /run/cdi/nvidia.yaml 2>/dev/null | cat"
     assert on_each(hosts, left) == ["", ""]
-    assert over_ssh(hosts, "verify", "--only", "containers").code == 0
+    for who in (USE_OTHERS, ALICE.format(USE_OTHERS)):
+        assert on_each(hosts, who) == ["others\n", "others\n"]
+    ended = over_ssh(hosts, "verify", "--only", "containers,images")
+    assert ended.code == 0, ended.output
 
 
 def test_without_a_driver_nothing_is_changed(hosts: list[LabNode]) -> None:

@@ -125,6 +125,14 @@ def test_killed_between_two_images(node: LabNode, before: str, ids: list[str]) -
     assert before == must(node, DATA)
 
 
+def test_nothing_ends_for_what_dnf_cannot_do(node: LabNode) -> None:
+    must(node, "echo excludepkgs=podman-docker >>/etc/dnf/dnf.conf")
+    ended = switch(node, "migrate", "--tags", "install")
+    assert ended.code != 0
+    assert "dnf cannot remove docker-ce" in " ".join(ended.output.split())
+    must(node, "pgrep -f 'sleep 1000000'; docker ps; sed -i /^excludepkgs/d /etc/dnf/dnf.conf")
+
+
 def test_killed_before_dockers_packages_go(node: LabNode) -> None:
     killed_at(node, "dnf", "--assumeyes*shell*", "--tags", "install")
     assert installed(node) == {*DOCKER, "podman"}
@@ -147,7 +155,17 @@ def test_goes_on_to_the_end(node: LabNode, image: str, before: str, ids: list[st
     assert must(node, f"podman run --rm --volume data:/data {image} cat /data/file") == "kept\n"
     assert "198.18.7.0/24" in must(node, "podman network inspect app")
     assert before == must(node, DATA)
+    must(node, "systemctl mask docker.service")  # of a unit that has gone
     assert "changed=0 " in switched(node, "migrate", "--tags", "podman")
+    must(node, "systemctl unmask docker.service")
+
+
+def test_a_docker_of_no_package_is_left_alone(node: LabNode) -> None:
+    must(node, "install --mode=755 /dev/null /usr/local/bin/dockerd")
+    ended = switch(node, "migrate", "--tags", "preflight")
+    assert ended.code != 0
+    assert "Install docker-ce in its place" in " ".join(ended.output.split())
+    must(node, "rm /usr/local/bin/dockerd")
 
 
 def test_a_docker_that_is_stopped_is_not_removed_unseen(node: LabNode) -> None:
