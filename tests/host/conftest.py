@@ -60,6 +60,13 @@ def of_podman(name: str) -> Callable[[Node], list[Any]]:
     return lambda node: list(node.promised("podman").get(name, []))
 
 
+def images(node: Node) -> list[dict[str, Any]]:
+    """The images that root has: those of the bundle, where the inventory asks for no others."""
+    promised = node.promised("podman")
+    wanted = promised["images"] if promised else node.content["images"]
+    return list(wanted) if promised.get("root_images", True) else []
+
+
 def image_users(node: Node) -> list[dict[str, Any]]:
     """The users who have the bundle's images."""
     return [u for u in of_podman("rootless_users")(node) if u.get("images", True)]
@@ -122,7 +129,7 @@ def gpu(node: Node) -> list[str]:
 
 THINGS: dict[str, Callable[[Node], list[Any]]] = {
     "environment": environments,
-    "image": lambda node: node.content["images"],
+    "image": images,
     "library": lambda node: [ONCE] if node.content["r"]["packages"] else [],
     "hub": hub,
     "kernel": kernels,

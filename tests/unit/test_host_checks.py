@@ -34,10 +34,17 @@ class Recorder:
         self.names = [item.nodeid.split("::")[1] for item in session.items]
 
 
-def node(name: str, packets: int | None = 0, content: dict[str, Any] = CONTENT) -> Node:
+def node(
+    name: str,
+    packets: int | None = 0,
+    content: dict[str, Any] = CONTENT,
+    promised: dict[str, Any] | None = None,
+) -> Node:
+    """A node; `promised` is what role podman has."""
     snapshot: dict[str, Any] = copy.deepcopy(SNAPSHOT)
     snapshot["depot"]["content"] = content
     snapshot["egress_packets"] = packets
+    snapshot["promises"] = {"podman": promised} if promised else {}
     return Node(name, Host(stdout=json.dumps(snapshot)))
 
 
@@ -58,6 +65,15 @@ def test_things_of_the_bundle_become_checks_of_their_own() -> None:
         "test_notebook_runs[n1-Py]",
         "test_notebook_runs[n1-R]",
     ]
+
+
+def test_images_are_those_that_the_inventory_asks_for() -> None:
+    promise = {"images": [{"name": "localhost/other:1"}], "docker_group": ""}
+    names = collected(node("n1", promised=promise))
+    (name,) = (name for name in names if name.startswith("test_image_is_the_bundles"))
+    assert name == "test_image_is_the_bundles[n1-localhost/other:1]"
+    names = collected(node("n1", promised=promise | {"root_images": False}))
+    assert not [name for name in names if name.startswith("test_image_is_the_bundles")]
 
 
 def test_packets_are_counted_last_and_only_where_there_is_a_counter() -> None:
