@@ -72,6 +72,16 @@ def test_bootstrap_refuses_before_anything_is_touched(node: LabNode, depot: str,
     node.assert_untouched()
 
 
+def test_check_mode_names_a_package_that_the_bundle_lacks(node: LabNode) -> None:
+    file = node.folder / "lacking.json"
+    file.write_text(json.dumps({"podman_extra_packages": ["no-such-package"]}))
+    options = ("--check", "--tags", "repositories,podman", "--extra-vars", f"@{file}")
+    ended = node.apply(*options, depot=f"{DEPOT}/whole")
+    assert ended.code != 0
+    assert "no-such-package" in ended.output
+    node.assert_untouched()
+
+
 def test_a_full_disk_is_found_before_anything_is_put_on_it(node: LabNode) -> None:
     assert node.run("mount -t tmpfs -o size=40m tmpfs /opt").code == 0
     try:
