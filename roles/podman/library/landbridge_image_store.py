@@ -96,6 +96,7 @@ kept:
 """
 
 import os
+import re
 import shutil
 import stat
 from pathlib import Path
@@ -118,6 +119,8 @@ OPTIONS = "overlay.mount_program=/usr/bin/fuse-overlayfs,overlay.force_mask=shar
 # containers/storage's locks and the like; a store of its own must not share root's.
 RUNROOT = "/run/landbridge/images"
 STAT = "user.containers.override_stat"
+# What containers/storage and this module make in a store; all else in its directory is not ours.
+PART = re.compile(r"overlay(-\w+)?|\w+\.lock|attributed\.json|mounts|tmp")
 
 
 class Store:
@@ -189,6 +192,8 @@ class Store:
         """
         for folder, below, files in os.walk(self.path):
             below[:] = [name for name in below if name != "diff"]
+            if folder == str(self.path):
+                below[:], files[:] = filter(PART.fullmatch, below), filter(PART.fullmatch, files)
             for path, bits in [(folder, 0o055), *((f"{folder}/{name}", 0o044) for name in files)]:
                 try:
                     status = os.lstat(path)
@@ -236,13 +241,20 @@ def needed_by(users):
 
 
 def delete(store):
-    """Remove a whole store; containers/storage leaves its directory mounted on itself."""
+    """Remove a store, and nothing else; containers/storage leaves a part mounted on itself."""
+    if not store.is_dir():
+        return
     mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
     overlay = str(store / "overlay")
     if overlay in [line.split()[4] for line in mounts]:
         run(["umount", overlay], account_of("root"))
-    if store.exists():
-        shutil.rmtree(store)
+    for path in [path for path in store.iterdir() if PART.fullmatch(path.name)]:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    if not store.is_mount() and not any(store.iterdir()):
+        store.rmdir()
 
 
 def others(module, record, answer):

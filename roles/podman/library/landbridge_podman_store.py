@@ -11,6 +11,8 @@ short_description: Refuse a storage configuration under which what is stored wou
 description:
   - Podman finds no image, container or volume of a store that storage.conf no longer names. This
     module reads which store root has and fails where another is wanted while something is in it.
+  - Fails where somebody's files are in a directory that is to become a store, for what is in the
+    shared one all may read, and nobody may list what is in root's.
   - Fails where stores are not apart, where a store made by others is none, and for a shared image
     store where the installed Podman would show its files wrongly.
   - Reads files, also where Podman is not installed, and changes nothing.
@@ -65,7 +67,13 @@ import shutil
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.landbridge_podman import account_of, entries, run
+from ansible.module_utils.landbridge_podman import (
+    IMAGES,
+    account_of,
+    entries,
+    read_record,
+    run,
+)
 
 # The first that exists counts: containers-storage.conf(5).
 CONFIGURATIONS = (
@@ -73,6 +81,8 @@ CONFIGURATIONS = (
     Path("/usr/share/containers/storage.conf"),
 )
 DEFAULT = {"driver": "overlay", "graphroot": "/var/lib/containers/storage"}
+# One of them is in every store of Podman's.
+STORED = {"storage.lock", "libpod", "overlay", "vfs"}
 # From here on Podman keeps setuid bits and fuse-overlayfs owners of what is in a shared store.
 SHARING = (5, 2)
 
@@ -139,6 +149,29 @@ def unshareable(shared):
     )
 
 
+def listed(folder):
+    """Names of what is in a directory, which may not be there."""
+    there = Path(folder)
+    return sorted(path.name for path in there.iterdir()) if there.is_dir() else []
+
+
+def occupied(present, graphroot, shared):
+    """Why a directory cannot become a store; empty where it can, or is `present`, root's store."""
+    there = set(listed(graphroot)) - {"lost+found"}
+    if there and not there & STORED and graphroot != present:
+        return (
+            f"podman_graphroot is {graphroot}, where other files are ({', '.join(sorted(there))}):"
+            " name a directory of its own, for example one below it."
+        )
+    if shared and listed(shared) and shared not in read_record(IMAGES).get("shared", []):
+        return (
+            f"podman_shared_image_store is {shared}, where files are that this role has not made"
+            f" ({', '.join(listed(shared))}): name a directory that is empty or not there yet; a"
+            " store that others fill belongs in podman_additional_image_stores."
+        )
+    return ""
+
+
 def nested(stores):
     """Whether a store is named twice, or lies inside another."""
     for store in stores:
@@ -181,6 +214,7 @@ def main():
     problems = [
         nested(stores),
         hidden(store, params["driver"], os.path.normpath(params["graphroot"])),
+        occupied(store["graphroot"], params["graphroot"], params["shared"]),
         unshareable(params["shared"]),
         not_stores(params["additional"]),
     ]

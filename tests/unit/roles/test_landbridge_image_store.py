@@ -195,6 +195,21 @@ def test_a_store_that_nobody_asks_for_goes_once_nothing_is_built_on_it(shared: S
     assert not shared.only()["changed"]
 
 
+def test_what_somebody_has_put_beside_a_store_is_neither_opened_nor_removed(
+    shared: Shared,
+) -> None:
+    images = write_layout(shared.layout, tiny=b"one")
+    shared(images)
+    (shared.path / "ledgers").mkdir(mode=0o700)
+    ledger = shared.path / "ledgers/2026"
+    ledger.touch(mode=0o600)
+    assert not shared(images)["changed"]
+    assert ledger.stat().st_mode & 0o777 == 0o600
+    assert shared.only()["changed"]
+    assert list(shared.path.iterdir()) == [ledger.parent]
+    assert ledger.exists()
+
+
 def test_a_directory_that_is_not_ours_is_never_removed(shared: Shared) -> None:
     shared.path.mkdir()
     assert not shared.only()["changed"]

@@ -122,6 +122,24 @@ def test_stores_are_apart(host: Host, tmp_path: Path, stores: dict[str, Any]) ->
     assert "give each store a directory of its own" in answer["msg"]
 
 
+def test_a_directory_with_somebodys_files_becomes_no_store(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = tmp_path / "images.json"
+    monkeypatch.setattr(host.run.module, "IMAGES", record)
+    monkeypatch.setattr(host.run.module.shutil, "which", lambda _name: None)
+    data = tmp_path / "data"
+    (data / "lost+found").mkdir(parents=True)
+    assert "failed" not in host(data)
+    assert "files are that this role has not made (lost+found)" in host(shared=str(data))["msg"]
+    (data / "ledger").mkdir()
+    assert "where other files are (ledger)" in host(data)["msg"]
+    (data / "storage.lock").touch()  # moved here, as the role itself says
+    assert "failed" not in host(data)
+    record.write_text(json.dumps({"shared": [str(data)]}))
+    assert "failed" not in host(shared=str(data))
+
+
 def test_stores_of_others_are_stores(host: Host, tmp_path: Path) -> None:
     (tmp_path / "other/overlay-images").mkdir(parents=True)
     other = {"additional": [str(tmp_path / "other")]}
