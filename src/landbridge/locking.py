@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,13 +22,14 @@ from landbridge.lock_fit import read_lock, wanted_of
 from landbridge.stack import Stack, load_stack
 from landbridge.stages import Say, Tell, stage
 
-# The longest to resolve come first, so that the short ones fill the gaps.
+# The longest to resolve come first, so that the short ones fill the gaps; but cran before rpm,
+# for R packages need RPMs.
 ECOSYSTEMS: dict[str, Ecosystem] = {
+    "cran": cran,
     "toolkit": toolkit,
     "rpm": rpm,
     "pypi": pypi,
     "conda": conda,
-    "cran": cran,
     "images": oci,
 }
 # Resolvers are single-threaded programs, half of them waiting for the network.
@@ -108,14 +109,20 @@ def make_lock(stack: Stack, store: Learner, say: Say, kept: Kept | None = None) 
 
     def part(name: str) -> Part:
         with stage(f"resolve {name}", say) as done:
-            found = ECOSYSTEMS[name].resolve(stack, store, kept)
+            if name == "rpm":
+                packages = parts["cran"].result() if "cran" in parts else Part([])
+                found = rpm.resolve(stack, store, kept, _needed(packages))
+            else:
+                found = ECOSYSTEMS[name].resolve(stack, store, kept)
             done(f"{len(found.artifacts)} artifacts")
         return found
 
     with ThreadPoolExecutor(RESOLVERS) as pool:
-        parts = [pool.submit(part, name) for name in ECOSYSTEMS]
+        parts: dict[str, Future[Part]] = {}
+        for name in ECOSYSTEMS:
+            parts[name] = pool.submit(part, name)
         try:
-            results = [future.result() for future in parts]
+            results = [future.result() for future in parts.values()]
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
@@ -144,6 +151,16 @@ def update(old: Lock, names: Iterable[str], stack: Stack, store: Learner, say: S
             "name packages as the lock names them",
         )
     return make_lock(stack, store, say, Kept(old, frozenset(names)))
+
+
+def _needed(found: Part) -> rpm.Needed:
+    """The RPMs that R packages need, with these as a lock names them."""
+    return {
+        target: {
+            name: [f"cran:{package}" for package in packages] for name, packages in names.items()
+        }
+        for target, names in cran.system_requirements(found).items()
+    }
 
 
 def _old(inputs: Inputs, *, needed: bool) -> Lock | None:
