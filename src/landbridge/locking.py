@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
+from landbridge import r_versions
 from landbridge.access import Access
 from landbridge.bundle import toolkit
 from landbridge.bundle.fetch import Cache
@@ -103,7 +104,8 @@ def make_lock(stack: Stack, store: Learner, say: Say, kept: Kept | None = None) 
         The same lock for the same stack and the same metadata at the sources.
 
     Raises:
-        InputError: something wanted does not exist, or a source's URL holds credentials.
+        InputError: something wanted does not exist, an R package is too new for a target's R,
+            or a source's URL holds credentials.
         SourceError: a source cannot be read, or its packages contradict each other.
     """
 
@@ -127,6 +129,7 @@ def make_lock(stack: Stack, store: Learner, say: Say, kept: Kept | None = None) 
             pool.shutdown(cancel_futures=True)
             raise
     lock = merge(stack.name, stack.targets, results, wanted_of(stack))
+    r_versions.refuse_too_old(lock)
     _refuse_credentials(lock)
     return lock
 

@@ -64,12 +64,16 @@ def version_key(version: str) -> list[int]:
     return [int(number) for number in re.findall(r"\d+", version)]
 
 
-def needs(fields: dict[str, str]) -> list[Need]:
+def needs(fields: Mapping[str, str]) -> list[Need]:
     """What a package needs to be built and loaded, R's own left out."""
+    return [need for need in all_needs(fields) if need.name not in BASE]
+
+
+def all_needs(fields: Mapping[str, str]) -> list[Need]:
+    """The same with R itself and its own packages."""
     entries = ",".join(fields[key] for key in _NEEDS if key in fields).split(",")
     matches = [_NEED.match(entry) for entry in entries]
-    found = {Need(m[1], m[2] or "", m[3] or "") for m in matches if m}
-    return sorted(need for need in found if need.name not in BASE)
+    return sorted({Need(m[1], m[2] or "", m[3] or "") for m in matches if m})
 
 
 def read_stanza(text: str) -> dict[str, str]:

@@ -69,21 +69,29 @@ def rpms(
 
 
 def _known(package: str, text: str) -> tuple[list[str], list[str]]:
-    run, build = [], []
+    run: list[str] = []
+    build: list[str] = []
     for piece in _CUT.split(_without_asides(text)):
         found = [rule for rule in _KNOWN if rule[0].search(piece)]
-        if not found and any(word.lower() not in NOISE for word in _WORD.findall(piece)):
-            shown = " ".join(text.split())
+        names = [(run_names, build_names) for _, run_names, build_names in found]
+        if not any(map(any, names)) and _says_more(piece, [pattern for pattern, *_ in found]):
             raise InputError(
-                f"r: {package} needs of the system {shown!r}: it is not known which RPMs "
-                f"{piece.strip()!r} comes to",
+                f"r: {package} needs of the system {' '.join(text.split())!r}: it is not known "
+                f"which RPMs {' '.join(piece.split())!r} comes to",
                 f"name them in the stack: r: {{system_requirements: {{{package}: "
                 "{run: [...], build: [...]}}}",
             )
-        for _, run_names, build_names in found:
+        for run_names, build_names in names:
             run += run_names
             build += build_names
     return run, build
+
+
+def _says_more(piece: str, nothing: Iterable[re.Pattern[str]]) -> bool:
+    """Whether there is something in the piece besides what is known to be nothing."""
+    for pattern in nothing:
+        piece = pattern.sub(" ", piece)
+    return any(word.lower() not in NOISE for word in _WORD.findall(piece))
 
 
 def _without_asides(text: str) -> str:

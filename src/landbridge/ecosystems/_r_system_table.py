@@ -10,8 +10,8 @@ from __future__ import annotations
 BY_TEXT: tuple[tuple[str, str, str], ...] = (
     # Of R, of its compilers, or of another operating system: nothing to install.
     (r"\b(gnu\s*make|gmake|make)\b", "", ""),
-    (r"\bc\+\+\s*\d*|\bc(99|11|17|23)\b|\buse_c\d+\b|\bcxx\d*|\bcxxstd\b", "", ""),
-    (r"\b(g?fortran\s*\d*|gcc|g\+\+|clang(\+\+)?|openmp|blas|lapack)\b", "", ""),
+    (r"\bc\+\+\s*\d*|\bc(99|11|17|23)\b|\buse_c\d+\b|\bcxx(std|\d*)\b", "", ""),
+    (r"\b(g?fortran\s*\d*|gcc|g\+\+|clang(\+\+)?|openmp|blas|lapack)(?!\w)", "", ""),
     (r"\bpkg-?conf(ig)?\b|\bgnu bash\b|\bbash\b|\bposix\b|\blibR\b", "", ""),
     (r"\b(linux|unix|windows|mac\s*os\s*x?|os\s*x|solaris|rtools\d*|opencsw)\b", "", ""),
     (r"\b(cmd|cscript)\.exe\b", "", ""),
@@ -20,7 +20,7 @@ BY_TEXT: tuple[tuple[str, str, str], ...] = (
     (r"\blibxslt\b", "libxslt", "libxslt-devel"),
     (r"\b(lib)?expat\d*\b", "expat", "expat-devel"),
     (r"\b(lib)?curl\d*\b", "", "libcurl-devel"),
-    (r"\b(open|lib)?ssl(-dev|-devel)?\b|\bopenssl\b", "openssl-libs", "openssl-devel"),
+    (r"(?<!-)\b(open|lib)?ssl(-dev|-devel)?\b", "openssl-libs", "openssl-devel"),
     (r"\bzlib(1g)?\b|\blibz\b", "", "zlib-devel"),
     (r"\b(lib)?(bz2|bzip2?)\b", "bzip2-libs", "bzip2-devel"),
     (r"\b(lib)?lzma\b|\bxz(-utils)?\b", "xz-libs", "xz-devel"),
@@ -30,6 +30,8 @@ BY_TEXT: tuple[tuple[str, str, str], ...] = (
     (r"\blibarchive\w*\b", "libarchive", "libarchive-devel"),
     (r"\b(lib)?icu(4c|-dev)?\b|\blibicu\w*", "libicu", "libicu-devel"),
     (r"\b(lib)?pcre2\b", "pcre2", "pcre2-devel"),
+    (r"\bncurses\b", "ncurses-libs", "ncurses-devel"),
+    (r"\blibmagic\b", "file-libs", "file-devel"),
     (r"\breadline\b", "readline", "readline-devel"),
     (r"\bgettext\b|\blibintl\b", "", "gettext-devel"),
     (r"\b(lib)?(zmq|zeromq)\d*\b|\bzeromq\b", "zeromq", "zeromq-devel"),
@@ -59,7 +61,7 @@ BY_TEXT: tuple[tuple[str, str, str], ...] = (
     (r"\b(lib)?png\d*\b", "libpng", "libpng-devel"),
     (r"\b(lib)?jpeg\w*\b", "libjpeg-turbo", "libjpeg-turbo-devel"),
     (r"\b(lib)?tiff\d?\b", "libtiff", "libtiff-devel"),
-    (r"\b(lib)?webp\b", "libwebp", "libwebp-devel"),
+    (r"\b(lib)?webp(mux)?\b", "libwebp", "libwebp-devel"),
     (r"\b(lib)?freetype[26]?\b", "freetype", "freetype-devel"),
     (r"\b(lib)?fontconfig\d?\b", "fontconfig", "fontconfig-devel"),
     (r"\b(lib)?harfbuzz\b", "harfbuzz", "harfbuzz-devel"),
@@ -72,7 +74,7 @@ BY_TEXT: tuple[tuple[str, str, str], ...] = (
     (r"\bghostscript\b", "ghostscript", ""),
     (r"\btesseract\b", "tesseract tesseract-langpack-eng", "tesseract-devel leptonica-devel"),
     (r"\bleptonica\b", "leptonica", "leptonica-devel"),
-    (r"\bffmpeg\b", "ffmpeg-free", "ffmpeg-free-devel"),
+    (r"\bffmpeg\b", "libavfilter-free", "libavfilter-free-devel"),
     (r"\blibsndfile\b", "libsndfile", "libsndfile-devel"),
     (r"\bportaudio\b", "portaudio", "portaudio-devel"),
     (r"\bgraphviz\b", "graphviz", ""),
@@ -108,11 +110,12 @@ BY_TEXT: tuple[tuple[str, str, str], ...] = (
     (r"\bjava\b|\bjdk\b|\bopenjdk\b", "java-21-openjdk-headless", "java-21-openjdk-devel"),
     (r"\bpython\d?\b", "python3", ""),
     (r"\bperl\b", "perl-interpreter", ""),
-    (r"\b(lib)?v8\b", "nodejs", "nodejs-devel"),
+    (r"\b(lib)?v8\b", "nodejs-libs", "nodejs-devel"),
     (r"\bnode(\.?js)?\b", "nodejs", ""),
     (r"\bcargo\b|\brustc?\b", "", "cargo rust"),
     (r"\bcmake\b", "", "cmake"),
     (r"\bautoconf\b|\bautomake\b|\bautotools\b", "", "autoconf automake"),
+    (r"\blibtool\b", "", "libtool"),
     (r"\bgit\b", "git-core", ""),
 )  # fmt: skip
 
@@ -120,12 +123,16 @@ BY_TEXT: tuple[tuple[str, str, str], ...] = (
 BY_NAME: dict[str, tuple[str, str]] = {
     "arrow": ("", "cmake libcurl-devel openssl-devel"),
     "clipr": ("", ""),
-    "fs": ("", "cmake"),
+    # Jupyter is the hub's business.
+    "IRkernel": ("", ""),
+    "knitr": ("pandoc", ""),
     "keras": ("python3", ""),
     "nanonext": ("", "cmake"),
     "nloptr": ("", "cmake"),
     "odbc": ("unixODBC", "unixODBC-devel"),
     "pbdZMQ": ("zeromq", "zeromq-devel"),
+    # Subversion and git, for sources that a node cannot reach.
+    "remotes": ("", ""),
     "RcppRedis": ("hiredis", "hiredis-devel"),
     "rgl": (
         "mesa-libGL mesa-libGLU libpng freetype",
@@ -133,20 +140,21 @@ BY_NAME: dict[str, tuple[str, str]] = {
     ),
     "tensorflow": ("python3", ""),
     "tinytex": ("", ""),
-    "V8": ("nodejs", "nodejs-devel"),
+    "V8": ("nodejs-libs", "nodejs-devel"),
 }
 
 # A piece of a text that holds nothing but these says nothing.
 _WORDS = """
-    a above all also an any api are as at available be binaries bindings brew build building
-    built bundled by c can compile compiled compiler compilers compiling complete copy deb
-    debian dev devel development distribution documentation eg either else fedora file files for
-    from full functionality have header headers higher homebrew if in include included install
-    installed is it its later least lib libraries library linking macos must needed needs new
-    newer no not of on only optional optionally other package packages platforms properly
-    provided recent recommended redhat require required requirements requires rhel rpm same
-    script see shared shipped software some source sources standard static support supported
-    supports system systems test tested tests than that the then these this to tool tools ubuntu
-    unit up use used uses using version versions via vignette vignettes when which with x
+    a above all also an any api appropriate are as at available be binaries bindings brew build
+    building built bundled by c can compile compiled compiler compilers compiling complete
+    compliant copy deb debian dev devel development distribution documentation driver drivers eg
+    either else fedora file files for from full functionality have header headers higher
+    homebrew if in include included install installed is it its later least lib libraries
+    library linking macos manager must needed needs new newer no not of on only operating
+    optional optionally os other package packages platforms pre properly provided recent
+    recommend recommended redhat require required requirements requires rhel rpm same script see
+    shared shipped software some source sources standard static support supported supports
+    system systems test tested tests than that the then these this to tool tools ubuntu unit up
+    use used uses using version versions via vignette vignettes we when which with x you your
 """
 NOISE = frozenset(_WORDS.split())

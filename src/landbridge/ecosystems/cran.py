@@ -16,6 +16,8 @@ from landbridge.ecosystems import Learner, _cran_choice, _cran_package, _r_syste
 from landbridge.ecosystems._cran_choice import Choice, Fields
 from landbridge.ecosystems._cran_index import (
     BASE,
+    Need,
+    all_needs,
     parse_packages,
     version_key,
     write_archive,
@@ -93,6 +95,15 @@ def alternatives(artifact: Artifact) -> list[str]:
     file = rest.rsplit("/", 1)[-1]
     contrib = f"{base}/src/contrib"
     return [f"{contrib}/Archive/{artifact.name}/{file}", f"{contrib}/{file}"]
+
+
+def needs(artifact: Artifact) -> list[Need]:
+    """What a package needs to be built and loaded: R, R's own packages, and others.
+
+    Args:
+        artifact: of this ecosystem.
+    """
+    return all_needs(_fields(artifact))
 
 
 def system_requirements(part: Part) -> dict[str, dict[str, list[str]]]:
