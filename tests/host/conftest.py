@@ -68,8 +68,11 @@ def podman(node: Node) -> list[str]:
 
 def r_packages(node: Node) -> list[str]:
     """Those of the site's packages that have checks of their own."""
-    named = [p["name"] for p in node.content["r"]["packages"]] if node.promised("r") else []
-    return [name for name in R_CHECKED if name in named]
+    promised = node.promised("r")
+    named = [p["name"] for p in node.content["r"]["packages"]] if promised else []
+    # reticulate's own choice of a Python is not the site's.
+    own = [] if "RETICULATE_PYTHON" in promised.get("sessions", {}) else ["reticulate"]
+    return [name for name in R_CHECKED if name in named and name not in own]
 
 
 def of_podman(name: str) -> Callable[[Node], list[Any]]:
