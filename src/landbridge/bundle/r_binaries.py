@@ -130,7 +130,7 @@ def work_of(stack: Stack, lock: Lock, learner: Learner) -> list[Work]:
             "leave --r-binaries out: conda's own r-* packages are compiled already",
         )
     packages = packages_of(lock)
-    return [_work(r, packages, lock, learner) for r in installations(stack, lock) if packages]
+    return [_work(r, packages, lock, learner) for r in installations(lock) if packages]
 
 
 def make(root: Path, stack: Stack, lock: Lock, learner: Learner, say: Say) -> list[Binary]:

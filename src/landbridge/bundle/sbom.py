@@ -40,7 +40,7 @@ _FILE = re.compile(
     r"rpm/[^/]+/Packages/.+\.rpm"
     r"|conda/[^/]+/[^/]+(\.conda|\.tar\.bz2)"
     r"|pypi/simple/[^/]+/[^/]+(\.whl|\.tar\.gz|\.zip)"
-    r"|cran/src/contrib/[^/]+\.tar\.gz"
+    r"|cran/src/contrib/(Archive/[^/]+/)?[^/]+\.tar\.gz"
     r"|cran/binaries/[^/]+/[^/]+/src/contrib/[^/]+\.tar\.gz"
     r"|toolkit/wheels/.+\.whl"
     r"|collections/.+\.tar\.gz"
@@ -170,14 +170,16 @@ def _license(stated: str) -> License:
 
 def _dependencies(stack: str, artifacts: Sequence[Artifact]) -> list[dict[str, Any]]:
     """The lock's `required_by` the other way round; the stack needs what nothing else does."""
+    from landbridge.lock import requirer  # noqa: PLC0415
+
     by_name: dict[tuple[str, str], list[Artifact]] = defaultdict(list)
     for artifact in artifacts:
         by_name[artifact.ecosystem, artifact.name].append(artifact)
     needs: dict[str, set[str]] = {ref: set() for ref in (stack, *(a.path for a in artifacts))}
     for needed in artifacts:
         for name in needed.required_by:
-            for one in by_name[needed.ecosystem, name]:
-                if _together(one, needed):
+            for one in by_name[requirer(needed.ecosystem, name)]:
+                if one.ecosystem != needed.ecosystem or _together(one, needed):
                     needs[one.path].add(needed.path)
         if not needed.required_by:
             needs[stack].add(needed.path)

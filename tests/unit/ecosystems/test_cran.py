@@ -8,8 +8,8 @@ import pytest
 
 from landbridge.bundle.fetch import Cache
 from landbridge.ecosystems import cran
+from landbridge.ecosystems._cran_choice import closure
 from landbridge.ecosystems._cran_index import Need, needs, parse_packages, version_key
-from landbridge.ecosystems.cran import closure
 from landbridge.errors import InputError, SourceError
 from landbridge.lock import Kept, Lock, Part, merge
 from landbridge.stack import Stack
