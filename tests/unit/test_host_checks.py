@@ -38,7 +38,9 @@ def node(name: str, packets: int | None = 0, content: dict[str, Any] = CONTENT) 
     snapshot: dict[str, Any] = copy.deepcopy(SNAPSHOT)
     snapshot["depot"]["content"] = content
     snapshot["egress_packets"] = packets
-    return Node(name, Host(stdout=json.dumps(snapshot)))
+    made = Node(name, Host(stdout=json.dumps(snapshot)))
+    made.target = "el9-x86_64"
+    return made
 
 
 def collected(*nodes: Node) -> list[str]:
