@@ -18,6 +18,7 @@ import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -95,15 +96,14 @@ def prepare(hosts: Path) -> None:
     run(BIN / "landbridge", "apply", *options)
 
 
-def from_binaries(hosts: Path, content: dict[str, object], target: str, number: int) -> float:
+def from_binaries(hosts: Path, content: dict[str, Any], target: str, number: int) -> float:
     """Seconds of the module with an empty directory, its way over SSH included."""
-    binaries = content["binaries"][target]  # type: ignore[index]
-    (path,) = binaries.values()
+    (path,) = content["binaries"][target].values()
     depot = nodes.BUNDLE_MOUNT
     arguments = {
         "packages": [
             {key: package[key] for key in ("name", "version", "requires")}
-            for package in content["packages"]  # type: ignore[attr-defined]
+            for package in content["packages"]
         ],
         "repository": f"{depot}/cran",
         "binaries": f"{depot}/{path}",
