@@ -50,7 +50,9 @@ os._exit(0)
 def channel() -> Path:
     """The channel's directory (`noarch/`, `linux-64/`, `README.md`), built if missing."""
     interpreter = cpython.base_interpreter()
-    code = [HERE / f"upstream_conda{part}.py" for part in ("", "_package", "_python", "_r", "_wheel")]
+    code = [
+        HERE / f"upstream_conda{part}.py" for part in ("", "_package", "_python", "_r", "_wheel")
+    ]
     code.append(HERE / "debs.py")
     key = paths.key(*code, WHEELS, interpreter, sys.version)
     inputs = wheelhouse(), npm_packages()

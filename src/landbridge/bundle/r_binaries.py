@@ -47,10 +47,7 @@ _KIND = "r-packages"
 _FOLDER = "r-binaries"
 # `Built:` of every package: no clock takes part (see `bundle.part.SEAL`).
 _BUILT = "1980-01-01 00:00:00 UTC"
-_INSTALL = (
-    *("R", "CMD", "INSTALL", "--strip", "--strip-lib", f"--built-timestamp={_BUILT}"),
-    "--library",
-)
+_INSTALL = ("R", "CMD", "INSTALL", "--strip", "--strip-lib", f"--built-timestamp={_BUILT}")
 _ENVIRONMENT = {
     "PATH": "/usr/bin:/usr/sbin",
     # The root's own, for this package alone.
@@ -130,7 +127,7 @@ def work_of(stack: Stack, lock: Lock, learner: Learner) -> list[Work]:
             "leave --r-binaries out: conda's own r-* packages are compiled already",
         )
     packages = packages_of(lock)
-    return [_work(r, packages, lock, learner) for r in installations(stack, lock) if packages]
+    return [_work(r, packages, lock, learner) for r in installations(lock) if packages]
 
 
 def make(root: Path, stack: Stack, lock: Lock, learner: Learner, say: Say) -> list[Binary]:
@@ -304,7 +301,7 @@ class _Compiler:
         log = self.logs / f"{package.artifact.file.removesuffix('.tar.gz')}.log"
         variables = {**_ENVIRONMENT, "R_LIBS": self.root.library}
         command = ["/usr/bin/env", "-i", *(f"{key}={value}" for key, value in variables.items())]
-        command += [*_INSTALL, self.root.library, f"/build/{package.name}"]
+        command += [*_INSTALL, f"--library={self.root.library}", f"/build/{package.name}"]
         with log.open("wb") as output:
             process = self.root.start(command, folder, output)
             self.running.add(process)

@@ -6,13 +6,12 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from landbridge import r_versions
 from landbridge.bundle.r_packages import is_of_site, short
 from landbridge.lock import Artifact, Lock
 from landbridge.stack import Stack
 
 BINARIES = "cran/binaries"
-_R = "R-core"
-_CONDA_R = "r-base"
 
 
 class Installation(NamedTuple):
@@ -47,24 +46,17 @@ class Installation(NamedTuple):
         return f"/opt/landbridge/r/{self.short}/library"
 
 
-def installations(stack: Stack, lock: Lock) -> list[Installation]:
-    """Every R that the stack offers, the default one of each target first."""
-    return [Installation(t, v) for t, found in versions(stack, lock).items() for v in found]
+def installations(lock: Lock) -> list[Installation]:
+    """Every R that a lock offers, the default one of each target first."""
+    return [Installation(t, v) for t, found in versions(lock).items() for v in found]
 
 
-def versions(stack: Stack, lock: Lock) -> dict[str, list[str]]:
-    """R's versions by target, the default one first: the RPM's, or those of the environments."""
-    if stack.r.provider == "rpm":
-        rpms = {t: a for a in lock.of("rpm") if a.name == _R for t in a.targets}
-        return {t: [_number(rpms[t].version)] if t in rpms else [] for t in lock.targets}
-    carried = {a.path: a for a in lock.of("conda") if a.name == _CONDA_R}
-    found = [
-        carried[f"conda/{path}"].version
-        for name in stack.r.environments
-        for path in lock.environments.get(name, [])
-        if f"conda/{path}" in carried
-    ]
-    return dict.fromkeys(lock.targets, found)
+def versions(lock: Lock) -> dict[str, list[str]]:
+    """R's versions by target, as R itself tells them, the default one first."""
+    return {
+        target: [_number(version) for version in found]
+        for target, found in r_versions.versions(lock).items()
+    }
 
 
 def system_rpms(lock: Lock) -> dict[str, dict[str, list[str]]]:
@@ -88,14 +80,14 @@ def section(root: Path, stack: Stack, lock: Lock) -> dict[str, Any]:
         lock: what is in it.
     """
     binaries: dict[str, dict[str, str]] = {}
-    for r in installations(stack, lock):
+    for r in installations(lock):
         if (root / r.path).is_dir():
             binaries.setdefault(r.target, {})[r.short] = r.path
     return {
         "provider": stack.r.provider,
         "environments": list(stack.r.environments),
         "packages": _packages(lock),
-        "versions": versions(stack, lock),
+        "versions": versions(lock),
         "binaries": binaries,
         "system": system_rpms(lock),
     }
@@ -121,7 +113,6 @@ def _packages(lock: Lock) -> list[dict[str, Any]]:
 
 
 def _number(version: str) -> str:
-    """`4.5.2` of an RPM's `epoch:version`."""
-    bare = version.rpartition(":")[2]
-    match = re.match(r"\d+(\.\d+){0,2}", bare)
-    return match[0] if match else bare
+    """`4.5.2`, without what a packager added."""
+    match = re.match(r"\d+(\.\d+){0,2}", version)
+    return match[0] if match else version

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 
-# Of compilers, linkers, make, shells and R itself.
+# Of compilers, linkers, make, shells, configure scripts and R itself.
 _FAULT = re.compile(
-    r"\b(fatal )?error\b|^ERROR|undefined reference|cannot find -l|command not found"
-    r"|No such file or directory|no such file|not (available|found)\b",
-    re.IGNORECASE,
+    r"\berror:|^ERROR\b|^Error\b|undefined reference|cannot find -l|command not found"
+    r"|\*\*\* |failed because|was not found"
 )
-# `-Werror`, `error.c`, names of functions: no fault by themselves.
-_CALL = re.compile(r"^\s*(gcc|g\+\+|cc|c\+\+|gfortran|make)\b.*\s-\w")
+# What make echoes before it runs it.
+_CALL = re.compile(r"^(gcc|g\+\+|cc|c\+\+|gfortran)\b.*\s-\w")
 _LINES = 8
+# Shells and configure scripts say it in words of their own, before somebody calls it an error.
+_BEFORE = 2
 
 
 def faults(log: str) -> list[str]:
@@ -22,5 +23,10 @@ def faults(log: str) -> list[str]:
         log: all that `R CMD INSTALL` said.
     """
     lines = [line.strip() for line in log.splitlines() if line.strip()]
-    found = dict.fromkeys(line for line in lines if _FAULT.search(line) and not _CALL.match(line))
-    return list(found)[:_LINES] or lines[-_LINES:]
+    lines = [line for line in lines if not _CALL.match(line)]
+    places = [number for number, line in enumerate(lines) if _FAULT.search(line)]
+    if not places:
+        return lines[-_LINES:]
+    first = places[0]
+    told = [*lines[max(0, first - _BEFORE) : first], *(lines[place] for place in places)]
+    return list(dict.fromkeys(told))[:_LINES]

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping
 from graphlib import TopologicalSorter
 from typing import NamedTuple
 
-from landbridge.ecosystems._cran_index import Need, needs, parse_packages, version_key
+from landbridge.ecosystems._cran_index import all_needs, needs, parse_packages, version_key
+from landbridge.ecosystems.cran import CONTRIB, SITE
 from landbridge.lock import Artifact, Lock
-
-CONTRIB = "cran/src/contrib"
-# Of an artifact's `targets`: the site library wants it, and not only some project.
-SITE = "site"
-# `R (>= 4.3)` in Depends.
-_NEEDS_R = re.compile(r"(?:^|,)\s*R\s*\(\s*([<>=!]+)\s*([\w.-]+)\s*\)")
 
 
 class Package(NamedTuple):
@@ -138,14 +132,10 @@ def _in_order(packages: Packages) -> list[str]:
 
 def _unmet(package: Package, packages: Packages, r_version: str) -> str:
     """What a package needs that this R and these versions are not; empty for nothing."""
-    for found in _NEEDS_R.finditer(package.fields.get("Depends", "")):
-        need = Need("R", *found.groups())
-        if not need.is_met_by(r_version):
-            return f"needs {need}, and R is {r_version}"
-    for need in needs(package.fields):
-        other = packages.get(need.name)
-        if other and not need.is_met_by(other.artifact.version):
-            return f"needs {need}, and {need.name} is {other.artifact.version}"
+    there = {name: other.artifact.version for name, other in packages.items()} | {"R": r_version}
+    for need in all_needs(package.fields):
+        if need.name in there and not need.is_met_by(there[need.name]):
+            return f"needs {need}, and {need.name} is {there[need.name]}"
     return ""
 
 
