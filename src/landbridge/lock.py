@@ -56,7 +56,8 @@ class Artifact(BaseModel):
         version: version, for an RPM `epoch:version` without the release.
         build: release of an RPM, build string of a conda package, `build` of a wheel that only
             building an sdist needs, else empty.
-        targets: for whom: targets (rpm), subdirs (conda), Python versions (pypi, toolkit).
+        targets: for whom: targets (rpm), subdirs (conda), Python versions (pypi, toolkit), site
+            library or projects (cran).
         path: where it stands in the bundle, relative; for `oci` the image's name on nodes.
         url: where it comes from; `built:` marks what `bundle build` itself makes.
         sha256: hex digest of the file; for `oci` the digest of the manifest at the source.
@@ -64,9 +65,11 @@ class Artifact(BaseModel):
         installed_size: bytes on a node, 0 where only the file itself tells.
         license: as the source states it (SPDX or the ecosystem's own words); empty if unknown.
         released: day of its release as the source tells it, `YYYY-MM-DD`; empty if unknown.
-        required_by: names of the artifacts that need it; empty for what the stack asks for.
+        required_by: names of the artifacts that need it, those of another ecosystem as
+            `cran:xml2`; empty for what the stack asks for.
         index_entry: what the source's own index says of it, kept verbatim for ours (CRAN).
-        record: the same where the index holds mappings (conda).
+        record: the same where the index holds mappings (conda); of an R package whether it
+            `compiles`, and the RPMs that it needs to `run` and to `build`, by target.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -204,6 +207,12 @@ def load_lock(path: Path) -> Lock:
         raise BundleError(
             f"{path}: not a readable lock: {error}", "build the bundle anew"
         ) from error
+
+
+def requirer(ecosystem: str, name: str) -> tuple[str, str]:
+    """Ecosystem and name of one of `required_by`, of an artifact of `ecosystem`."""
+    other, colon, rest = name.partition(":")
+    return (other, rest) if colon else (ecosystem, name)
 
 
 def _union(one: Artifact, two: Artifact) -> Artifact:

@@ -32,7 +32,12 @@ def read_lock(path: Path, mend: str) -> Lock:
 
 def wanted_of(stack: Stack) -> dict[str, Any]:
     """What a lock remembers of the stack: all that it wants, not where it comes from."""
-    return stack.model_dump(mode="json", exclude={"name", "sources"})
+    wanted = stack.model_dump(mode="json", exclude={"name", "sources"})
+    wanted["r"]["projects"] = {project.file: project.pins for project in stack.r.projects}
+    if not (stack.r.packages or stack.r.projects):
+        # Which R nobody asks for is no difference.
+        wanted["r"].pop("provider")
+    return wanted
 
 
 def faults(lock: Lock, stack: Stack) -> list[str]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
+from landbridge import r_versions
 from landbridge.access import Access
 from landbridge.bundle import toolkit
 from landbridge.bundle.fetch import Cache
@@ -22,13 +23,14 @@ from landbridge.lock_fit import read_lock, wanted_of
 from landbridge.stack import Stack, load_stack
 from landbridge.stages import Say, Tell, stage
 
-# The longest to resolve come first, so that the short ones fill the gaps.
+# The longest to resolve come first, so that the short ones fill the gaps; but cran before rpm,
+# for R packages need RPMs.
 ECOSYSTEMS: dict[str, Ecosystem] = {
+    "cran": cran,
     "toolkit": toolkit,
     "rpm": rpm,
     "pypi": pypi,
     "conda": conda,
-    "cran": cran,
     "images": oci,
 }
 # Resolvers are single-threaded programs, half of them waiting for the network.
@@ -102,24 +104,32 @@ def make_lock(stack: Stack, store: Learner, say: Say, kept: Kept | None = None) 
         The same lock for the same stack and the same metadata at the sources.
 
     Raises:
-        InputError: something wanted does not exist, or a source's URL holds credentials.
+        InputError: something wanted does not exist, an R package is too new for a target's R,
+            or a source's URL holds credentials.
         SourceError: a source cannot be read, or its packages contradict each other.
     """
 
     def part(name: str) -> Part:
         with stage(f"resolve {name}", say) as done:
-            found = ECOSYSTEMS[name].resolve(stack, store, kept)
+            if name == "rpm":
+                packages = parts["cran"].result() if "cran" in parts else Part([])
+                found = rpm.resolve(stack, store, kept, _needed(packages))
+            else:
+                found = ECOSYSTEMS[name].resolve(stack, store, kept)
             done(f"{len(found.artifacts)} artifacts")
         return found
 
     with ThreadPoolExecutor(RESOLVERS) as pool:
-        parts = [pool.submit(part, name) for name in ECOSYSTEMS]
+        parts: dict[str, Future[Part]] = {}
+        for name in ECOSYSTEMS:
+            parts[name] = pool.submit(part, name)
         try:
-            results = [future.result() for future in parts]
+            results = [future.result() for future in parts.values()]
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
     lock = merge(stack.name, stack.targets, results, wanted_of(stack))
+    r_versions.refuse_too_old(lock)
     _refuse_credentials(lock)
     return lock
 
@@ -144,6 +154,16 @@ def update(old: Lock, names: Iterable[str], stack: Stack, store: Learner, say: S
             "name packages as the lock names them",
         )
     return make_lock(stack, store, say, Kept(old, frozenset(names)))
+
+
+def _needed(found: Part) -> rpm.Needed:
+    """The RPMs that R packages need, with these as a lock names them."""
+    return {
+        target: {
+            name: [f"cran:{package}" for package in packages] for name, packages in names.items()
+        }
+        for target, names in cran.system_requirements(found).items()
+    }
 
 
 def _old(inputs: Inputs, *, needed: bool) -> Lock | None:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from landbridge.access import place
 from landbridge.errors import PolicyError
 from landbridge.licenses import passes
-from landbridge.lock import Artifact, Lock
+from landbridge.lock import Artifact, Lock, requirer
 from landbridge.stack import load_yaml
 
 NAME = "policy.yml"
@@ -279,16 +279,20 @@ def _required_by(artifact: Artifact, parents: Parents) -> str:
     """The shortest chain from an artifact up to what the stack wants."""
     if not artifact.required_by:
         return "wanted by the stack"
-    seen = set(artifact.required_by)
-    ways = deque([name] for name in sorted(seen))
+    start = (artifact.ecosystem, artifact.name)
+    direct = sorted(requirer(artifact.ecosystem, name) for name in artifact.required_by)
+    seen = {start, *direct}
+    ways = deque([one] for one in direct)
     shortest = ways[0]
     while ways:
         way = ways.popleft()
-        above = parents.get((artifact.ecosystem, way[-1]), ())
+        ecosystem = way[-1][0]
+        above = {requirer(ecosystem, name) for name in parents.get(way[-1], ())}
         if not above:
             shortest = way
             break
-        new = sorted(set(above) - seen - {artifact.name})
+        new = sorted(above - seen)
         seen.update(new)
-        ways.extend([*way, name] for name in new)
-    return f"required by: {' <- '.join(shortest)}"
+        ways.extend([*way, one] for one in new)
+    shown = (n if e == artifact.ecosystem else f"{e}:{n}" for e, n in shortest)
+    return f"required by: {' <- '.join(shown)}"

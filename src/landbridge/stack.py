@@ -12,12 +12,17 @@ import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
     ValidationError,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
 )
 
+from landbridge import renv
 from landbridge.errors import InputError
 
 Target = Literal["el9-x86_64", "el10-x86_64"]
@@ -86,10 +91,73 @@ class PypiWanted(_Strict):
     python: list[Annotated[str, StringConstraints(pattern=r"^3\.\d+$")]] = ["3.11"]
 
 
-class RWanted(_Strict):
-    """R packages from CRAN; their dependencies follow."""
+class RSystemRequirement(_Strict):
+    """RPMs of one R package: what it needs on a node, and what compiling it takes."""
 
-    packages: list[Requirement] = []
+    run: list[Requirement] = []
+    build: list[Requirement] = []
+
+
+class RProject(_Strict):
+    """A `renv.lock`, and the pins that stand in it once it is read."""
+
+    file: str
+    pins: list[str] = []
+
+
+def _as_project(given: object) -> object:
+    return {"file": given} if isinstance(given, str) else given
+
+
+RName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z]([A-Za-z0-9.]*[A-Za-z0-9])?$")]
+RRequirement = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^[A-Za-z]([A-Za-z0-9.]*[A-Za-z0-9])?(\s*==\s*\d+([.-]\d+)*)?$",
+        strip_whitespace=True,
+    ),
+]
+Project = Annotated[
+    RProject, BeforeValidator(_as_project), WithJsonSchema({"type": "string", "minLength": 1})
+]
+
+
+class RWanted(_Strict):
+    """R, and packages from CRAN; their dependencies follow.
+
+    `name ==1.2` pins a version, also one that only the source's Archive has. Of `projects`
+    (`renv.lock` files, relative to the stack) every version is carried beside the site library's.
+    """
+
+    provider: Literal["rpm", "conda"] = "rpm"
+    # Of `conda.environments`, those whose R is offered; the first is the default one.
+    environments: list[Name] = []
+    packages: list[RRequirement] = []
+    projects: list[Project] = []
+    # In place of what the toolkit itself knows, by R package.
+    system_requirements: dict[RName, RSystemRequirement] = {}
+
+    @field_validator("environments")
+    @classmethod
+    def _of_the_provider(cls, names: list[str], info: ValidationInfo) -> list[str]:
+        if names and info.data.get("provider") == "rpm":
+            raise ValueError("are for provider conda; provider rpm takes none")
+        return names
+
+    @field_validator("packages")
+    @classmethod
+    def _pinned_once(cls, packages: list[str]) -> list[str]:
+        pins: dict[str, str] = {}
+        for name, version in map(split_pin, packages):
+            if pins.setdefault(name, version) != version:
+                raise ValueError(f"{name} is wanted twice, as different versions")
+        return packages
+
+
+def split_pin(requirement: str) -> tuple[str, str]:
+    """Name and version of a wish such as `glue ==1.7.0`; the version is empty without a pin."""
+    name, _, version = requirement.partition("==")
+    return name.strip(), version.strip()
 
 
 class ImageWanted(_Strict):
@@ -171,6 +239,10 @@ class Sources(_Strict):
     access: list[Access] = []
 
 
+# With or without a channel before it and a version behind it.
+_R_BASE = re.compile(r"([^\s:]+::)?r-base($|[^\w.-])")
+
+
 class Stack(_Strict):
     """What is wanted; `sources` may stand in the stack or in a file of its own."""
 
@@ -182,6 +254,23 @@ class Stack(_Strict):
     r: RWanted = RWanted()
     images: list[ImageWanted] = []
     sources: Sources = Sources()
+
+    @field_validator("r")
+    @classmethod
+    def _r_of_the_environments(cls, r: RWanted, info: ValidationInfo) -> RWanted:
+        """R of conda environments is what these hold."""
+        conda = info.data.get("conda")
+        if r.provider != "conda" or conda is None:
+            return r
+        if not r.environments:
+            raise ValueError("environments: provider conda needs the names of those that hold R")
+        for name in r.environments:
+            if name not in conda.environments:
+                raise ValueError(f"environments: conda.environments has no {name}")
+            packages = conda.environments[name].packages
+            if not any(_R_BASE.match(package) for package in packages):
+                raise ValueError(f"environments: {name} does not ask for r-base, which is R")
+        return r
 
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -196,11 +285,12 @@ def load_stack(path: Path, sources: Path | None = None, *, complete: bool = True
         complete: whether everything wanted needs a source, as resolving does.
 
     Returns:
-        The stack with its sources in place, their file names made absolute.
+        The stack with its sources in place, their file names made absolute, and with what
+        its projects pin.
 
     Raises:
         InputError: a file is missing, is not YAML, or has a wrong or missing key;
-            every fault is listed with its line.
+            every fault is listed with its line. Or a project's renv.lock is wrong.
     """
     stack = load_yaml(path, Stack)
     if sources is not None:
@@ -209,12 +299,19 @@ def load_stack(path: Path, sources: Path | None = None, *, complete: bool = True
         _require_sources(stack, sources or path)
     access = [_absolute(entry, (sources or path).parent) for entry in stack.sources.access]
     together = stack.sources.model_copy(update={"access": access})
-    return stack.model_copy(update={"sources": together})
+    r = stack.r.model_copy(update={"projects": _read(stack.r.projects, path.parent)})
+    return stack.model_copy(update={"sources": together, "r": r})
 
 
 def json_schema() -> str:
     """The JSON schema of `stack.yml`, for editors."""
     return json.dumps(Stack.model_json_schema(), indent=2, sort_keys=True) + "\n"
+
+
+def _read(projects: list[RProject], folder: Path) -> list[RProject]:
+    """The projects with their pins, each file once."""
+    files = dict.fromkeys(project.file for project in projects)
+    return [RProject(file=file, pins=renv.pins(folder / file, file)) for file in files]
 
 
 def _absolute(access: Access, folder: Path) -> Access:
@@ -296,7 +393,7 @@ def _require_sources(stack: Stack, file: Path) -> None:
     ]
     if stack.conda.environments and sources.conda is None:
         missing.append("sources.conda")
-    if stack.r.packages and sources.cran is None:
+    if (stack.r.packages or stack.r.projects) and sources.cran is None:
         missing.append("sources.cran")
     if any(image.host is None for image in stack.images) and sources.images is None:
         missing.append("sources.images")

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab import bundle as lab_bundle
+
 ROOT = Path(__file__).parents[2]
 SCENARIOS = sorted(p.parent.name for p in (ROOT / "molecule").glob("*/molecule.yml"))
 
@@ -14,8 +16,9 @@ SCENARIOS = sorted(p.parent.name for p in (ROOT / "molecule").glob("*/molecule.y
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_scenario(scenario: str, bundle: Path, tmp_path: Path) -> None:
     log = tmp_path / f"{scenario}.log"
+    own = lab_bundle.build(scenario) if scenario in lab_bundle.STACKS else bundle
     environment = os.environ | {
-        "LANDBRIDGE_BUNDLE": str(bundle),
+        "LANDBRIDGE_BUNDLE": str(own),
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
     with log.open("w") as out:

@@ -17,6 +17,7 @@ from landbridge.facts.node import Node
 from landbridge.verify import NODES
 
 USER = "landbridge-check"
+R_CHECKED = ("rmarkdown", "reticulate")
 # A thing that a node has or has not, so that its checks need no name for it.
 ONCE = ""
 
@@ -38,10 +39,20 @@ def hub(node: Node) -> list[str]:
 
 
 def kernels(node: Node) -> list[str]:
-    """Display names of the kernels that the hub must offer; R stands for any version of it."""
+    """Display names of the kernels that the hub must offer."""
     python = [e["kernel"] for e in environments(node) if e["kernel"]]
-    r = ["R" for p in node.content["r"]["packages"] if p["name"] == "IRkernel"]
-    return python + r if hub(node) else []
+    return python + r_kernels(node) if hub(node) else []
+
+
+def r_of_bundle(node: Node) -> list[str]:
+    """Major and minor versions of the bundle's R for the node, the default one first."""
+    return [version.rpartition(".")[0] for version in node.content["r"]["versions"][node.target]]
+
+
+def r_kernels(node: Node) -> list[str]:
+    """Display names of the kernels that each R must have."""
+    has_kernel = "IRkernel" in [p["name"] for p in node.content["r"]["packages"]]
+    return [f"R {minor} (site)" for minor in r_of_bundle(node)] if has_kernel else []
 
 
 def signature(node: Node) -> list[str]:
@@ -53,6 +64,15 @@ def signature(node: Node) -> list[str]:
 def podman(node: Node) -> list[str]:
     """Podman, where its role has ended."""
     return [ONCE] if node.promised("podman") else []
+
+
+def r_packages(node: Node) -> list[str]:
+    """Those of the site's packages that have checks of their own."""
+    promised = node.promised("r")
+    named = [p["name"] for p in node.content["r"]["packages"]] if promised else []
+    # reticulate's own choice of a Python is not the site's.
+    own = [] if "RETICULATE_PYTHON" in promised.get("sessions", {}) else ["reticulate"]
+    return [name for name in R_CHECKED if name in named and name not in own]
 
 
 def of_podman(name: str) -> Callable[[Node], list[Any]]:
@@ -130,7 +150,10 @@ def gpu(node: Node) -> list[str]:
 THINGS: dict[str, Callable[[Node], list[Any]]] = {
     "environment": environments,
     "image": images,
-    "library": lambda node: [ONCE] if node.content["r"]["packages"] else [],
+    "r": lambda node: r_of_bundle(node) if node.promised("r") else [],
+    "r_package": r_packages,
+    "r_kernel": lambda node: r_kernels(node) if node.promised("r") else [],
+    "r_service": lambda node: list(node.promised("r").get("services", [])),
     "hub": hub,
     "kernel": kernels,
     "counter": packet_counter,

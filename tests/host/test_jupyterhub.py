@@ -18,9 +18,9 @@ sessions: dict[Node, dict[str, Any]] = {}
 
 
 def kernel_name(node: Node, kernel: str) -> str:
-    """The kernelspec of an environment's display name, or of the language R."""
+    """The kernelspec of a display name."""
     for name, spec in node.facts.kernelspecs.items():
-        if kernel in (spec["display_name"], spec["language"]):
+        if kernel == spec["display_name"]:
             return name
     return f"none for {kernel}"
 

@@ -1,4 +1,8 @@
-"""`python -m tests.lab bundle`: the bundle of stacks/minimal.yml, made by `landbridge` itself."""
+"""`python -m tests.lab bundle [STACK]`: bundles of the lab's stacks, made by `landbridge` itself.
+
+`standard` is what every scenario runs on; its R packages are compiled. A stack of
+`tests/lab/stacks` is for the one scenario that is called after it.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +10,22 @@ import argparse
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from landbridge.errors import BundleError
 from tests.lab import paths, upstreams
 
 ROOT = Path(__file__).parents[2]
+# The thinnest whole stack, for tests that build bundles of their own.
 STACK = ROOT / "stacks" / "minimal.yml"
+LAB_STACKS = Path(__file__).parent / "stacks"
+# Stacks by name, with the options of `landbridge bundle build` for each.
+STACKS: dict[str, tuple[Path, tuple[str, ...]]] = {
+    "standard": (ROOT / "stacks" / "standard.yml", ("--r-binaries",)),
+    **{path.stem: (path, ()) for path in sorted(LAB_STACKS.glob("*.yml"))},
+}
 # All that goes into a bundle from this checkout: what builds it, and what its wheel carries.
 CHECKOUT = ("pyproject.toml", "README.md", "LICENSE", "site.yml", "ansible.cfg", "src")
 CHECKOUT += ("playbooks", "roles", "inventories", "tests/host", "stacks")
@@ -26,19 +39,27 @@ KEEP = 3
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command `bundle`."""
     parser = subparsers.add_parser("bundle", help="build the bundle (cached); print its directory")
+    parser.add_argument("stack", nargs="?", choices=list(STACKS), default="standard")
     parser.add_argument("--key", action="store_true", help="print its public key's file instead")
-    parser.set_defaults(run=lambda options: print(public_key() if options.key else build()))
+    parser.set_defaults(
+        run=lambda options: print(public_key() if options.key else build(options.stack))
+    )
 
 
-def build() -> Path:
-    """The bundle's directory; built when the checkout or an upstream has changed since.
+def build(name: str = "standard") -> Path:
+    """The directory of a stack's bundle; built when the checkout or an upstream has changed since.
+
+    Args:
+        name: one of `STACKS`.
 
     Raises:
         BundleError: `landbridge bundle build` failed; its own message stands above.
     """
+    stack, options = STACKS[name]
     inputs = [str(path) for path in upstreams.products().values()]
-    key = paths.key(*inputs, secret_key().parent.name, *checkout_files())
-    return paths.product("bundle", key, _make, keep=KEEP) / "bundle"
+    key = paths.key(*inputs, secret_key().parent.name, stack, *options, *checkout_files())
+    kind = "bundle" if name == "standard" else f"bundle-{name}"
+    return paths.product(kind, key, partial(_make, stack, options), keep=KEEP) / "bundle"
 
 
 def secret_key() -> Path:
@@ -60,11 +81,11 @@ def checkout_files() -> list[Path]:
     return [path for path in found if "__pycache__" not in path.parts]
 
 
-def _make(directory: Path) -> None:
-    command = [Path(sys.executable).with_name("landbridge"), "bundle", "build", STACK]
+def _make(stack: Path, options: Sequence[str], directory: Path) -> None:
+    command = [Path(sys.executable).with_name("landbridge"), "bundle", "build", stack, *options]
     command += ["--output", directory / "bundle", "--cache", paths.cache() / "downloads"]
     # Not beside the stack: the upstreams' ports change, and the checkout stays as it is.
-    command += ["--lock", directory / "minimal.lock", "--sign-key", secret_key()]
+    command += ["--lock", directory / f"{stack.stem}.lock", "--sign-key", secret_key()]
     with upstreams.served() as sources:
         # Our own standard output is the bundle's directory and nothing else.
         done = subprocess.run(

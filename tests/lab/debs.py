@@ -16,18 +16,24 @@ def unpack(suite: str, packages: list[str], to: Path) -> None:
         subprocess.run(["dpkg-deb", "--extract", deb, to], check=True)
 
 
-def fetch(suite: str, packages: list[str]) -> Path:
-    """A folder with the `.deb` files of `packages`, checked against the archive's signature."""
+def fetch(suite: str, packages: list[str], *, closure: bool = False) -> Path:
+    """A folder with the `.deb` files of `packages`, checked against the archive's signature.
+
+    Args:
+        suite: Debian's code name.
+        packages: names.
+        closure: also what they depend on.
+    """
     mirror = debian.mirror()
     inputs = paths.key(Path(__file__), mirror, suite, *sorted(packages))
     return paths.product(
-        f"debs-of/{suite}-{'-'.join(sorted(packages))}",
+        f"debs-of/{suite}-{'-'.join(sorted(packages))}{'-closure' if closure else ''}",
         inputs,
-        lambda to: _fetch(mirror, suite, packages, to),
+        lambda to: _fetch(mirror, suite, packages, to, closure),
     )
 
 
-def _fetch(mirror: str, suite: str, packages: list[str], to: Path) -> None:
+def _fetch(mirror: str, suite: str, packages: list[str], to: Path, closure: bool) -> None:
     """Let apt do it, with a state of its own: the machine's knows another suite."""
     state = to / ".apt"
     for name in ("lists/partial", "archives/partial", "parts"):
@@ -46,5 +52,11 @@ def _fetch(mirror: str, suite: str, packages: list[str], to: Path) -> None:
     apt = ["apt-get", "--quiet", "--quiet"]
     apt += [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
     subprocess.run([*apt, "update"], check=True, stdout=subprocess.DEVNULL)
-    subprocess.run([*apt, "download", *packages], check=True, cwd=to, stdout=subprocess.DEVNULL)
+    if closure:
+        install = [*apt, "--yes", "--no-install-recommends", "--download-only", "install"]
+        subprocess.run([*install, *packages], check=True, stdout=subprocess.DEVNULL)
+        for deb in (state / "archives").glob("*.deb"):
+            deb.rename(to / deb.name)
+    else:
+        subprocess.run([*apt, "download", *packages], check=True, cwd=to, stdout=subprocess.DEVNULL)
     subprocess.run(["rm", "-r", state], check=True)

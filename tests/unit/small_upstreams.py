@@ -114,19 +114,33 @@ def index_channel(channel: Path) -> None:
 
 def cran_mirror(folder: Path, stanzas: dict[str, dict[str, str]]) -> None:
     contrib = folder / "src/contrib"
-    contrib.mkdir(parents=True)
     texts = []
     for name, fields in stanzas.items():
-        text = f"Package: {name}\n" + "".join(f"{k}: {v}\n" for k, v in fields.items())
-        file = contrib / f"{name}_{fields['Version']}.tar.gz"
-        # The same bytes whenever it is made.
-        with gzip.GzipFile(file, "wb", mtime=0) as packed, tarfile.open(None, "w", packed) as tar:
-            member = tarfile.TarInfo(f"{name}/DESCRIPTION")
-            member.size = len(text)
-            tar.addfile(member, io.BytesIO(text.encode()))
+        file = r_package(contrib, name, fields)
         md5 = hashlib.md5(file.read_bytes()).hexdigest()  # noqa: S324 - CRAN's own choice
-        texts.append(f"{text}MD5sum: {md5}\n")
+        texts.append(f"{_stanza(name, fields)}MD5sum: {md5}\n")
     (contrib / "PACKAGES").write_text("\n".join(texts))
+
+
+def cran_archive(folder: Path, name: str, **fields: str) -> Path:
+    """An old version beside the mirror's index."""
+    return r_package(folder / "src/contrib/Archive" / name, name, fields)
+
+
+def r_package(folder: Path, name: str, fields: dict[str, str]) -> Path:
+    """A source package of a DESCRIPTION; the same bytes whenever it is made."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = _stanza(name, fields)
+    file = folder / f"{name}_{fields['Version']}.tar.gz"
+    with gzip.GzipFile(file, "wb", mtime=0) as packed, tarfile.open(None, "w", packed) as tar:
+        member = tarfile.TarInfo(f"{name}/DESCRIPTION")
+        member.size = len(text.encode())
+        tar.addfile(member, io.BytesIO(text.encode()))
+    return file
+
+
+def _stanza(name: str, fields: dict[str, str]) -> str:
+    return f"Package: {name}\n" + "".join(f"{k}: {v}\n" for k, v in fields.items())
 
 
 def wheel(folder: Path, name: str, version: str, *requires: str, tag: str = "py3-none-any") -> Path:

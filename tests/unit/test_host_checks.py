@@ -15,7 +15,7 @@ CONTENT = {
     "conda": {
         "environments": [{"name": "jupyterhub", "kernel": None}, {"name": "ds", "kernel": "Py"}]
     },
-    "r": {"packages": [{"name": "IRkernel"}]},
+    "r": {"packages": [{"name": "IRkernel"}], "versions": {"el9-x86_64": ["4.2.2"]}},
     "images": [{"name": "localhost/box:1"}],
 }
 
@@ -45,7 +45,9 @@ def node(
     snapshot["depot"]["content"] = content
     snapshot["egress_packets"] = packets
     snapshot["promises"] = {"podman": promised} if promised else {}
-    return Node(name, Host(stdout=json.dumps(snapshot)))
+    made = Node(name, Host(stdout=json.dumps(snapshot)))
+    made.target = "el9-x86_64"
+    return made
 
 
 def collected(*nodes: Node) -> list[str]:
@@ -63,7 +65,7 @@ def test_things_of_the_bundle_become_checks_of_their_own() -> None:
     assert "test_image_is_the_bundles[n1-localhost/box:1]" in names
     assert [n for n in names if n.startswith("test_notebook_runs")] == [
         "test_notebook_runs[n1-Py]",
-        "test_notebook_runs[n1-R]",
+        "test_notebook_runs[n1-R 4.2 (site)]",
     ]
 
 
@@ -90,7 +92,11 @@ def test_a_node_that_does_not_answer_has_one_check_which_says_so() -> None:
 
 
 def test_what_the_bundle_does_not_carry_is_not_checked() -> None:
-    without = CONTENT | {"conda": {"environments": []}, "r": {"packages": []}, "images": []}
+    without = CONTENT | {
+        "conda": {"environments": []},
+        "r": {"packages": [], "versions": {}},
+        "images": [],
+    }
     names = collected(node("n1", content=without))
     assert "test_docker_ce_is_gone[n1]" in names
     absent = ("test_image", "test_notebook", "test_pam", "test_unit", "test_library")

@@ -42,7 +42,10 @@ def role_variables(role: Path) -> dict[str, list[Any]]:
 
 
 def names_in(value: Any, variables: dict[str, list[Any]], seen: frozenset[str]) -> Iterator[str]:
-    """Package names that a value can come to; the role's own variables are followed."""
+    """Package names that a value can come to; the role's own variables are followed.
+
+    Their paths and patterns are no names.
+    """
     if isinstance(value, list):
         for item in value:
             yield from names_in(item, variables, seen)
@@ -50,7 +53,7 @@ def names_in(value: Any, variables: dict[str, list[Any]], seen: frozenset[str]) 
         for name in set(re.findall(r"\b[a-z_][a-z0-9_]*\b", value)) & variables.keys() - seen:
             for each in variables[name]:
                 yield from names_in(each, variables, seen | {name})
-    elif isinstance(value, str) and not value.startswith("/"):
+    elif isinstance(value, str) and value and not value.startswith(("/", "^")):
         yield value
 
 

@@ -514,7 +514,8 @@ def needs(depot, content, target, run):
     sizes = content["installed_bytes"]
     toolkit = OPT / "toolkits" / content["toolkit"]["id"]
     has_toolkit = toolkit.is_dir() and not (toolkit / ".incomplete").exists()
-    library = [OPT / "r/library" / package["name"] for package in content["r"]["packages"]]
+    named = [package["name"] for package in content["r"]["packages"]]
+    library = [path for name in named for path in OPT.glob(f"r/*/library/{name}")]
     rpms = sizes["rpm"].get(target, 0) - installed_rpms(depot, content, target, run)
     return [
         (OPT, "conda", sizes["conda"] - installed_conda(depot, content, target)),

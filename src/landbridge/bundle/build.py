@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from landbridge.access import Access
-from landbridge.bundle import manifest, sbom, sign, toolkit, unchanged
+from landbridge.bundle import manifest, r_binaries, sbom, sign, toolkit, unchanged
 from landbridge.bundle.content import NAME as CONTENT
 from landbridge.bundle.content import content
 from landbridge.bundle.fetch import BUILT, Cache
@@ -45,10 +45,12 @@ class Options(Inputs):
     Attributes:
         output: the bundle's folder.
         sign_key: signs it; None leaves it unsigned.
+        r_binaries: whether R packages are compiled here, so that nodes need no compiler.
     """
 
     output: Path
     sign_key: sign.SigningKey | None = None
+    r_binaries: bool = False
 
     @property
     def partial(self) -> Path:
@@ -161,7 +163,7 @@ def _inputs_hash(options: Options) -> str:
     # A key in a file may be replaced by another one under the same name.
     content = sha256_of(Path(key)) if key and Path(key).is_file() else ""
     stack, lock = options.stack_file.read_bytes(), options.lock_path.read_bytes()
-    return unchanged.inputs_of(stack, lock, key, content)
+    return unchanged.inputs_of(stack, lock, key, content, f"R binaries: {options.r_binaries}")
 
 
 @contextmanager
@@ -190,8 +192,13 @@ def _make(job: _Job, built: Built, say: Say) -> None:
         for ecosystem in ECOSYSTEMS.values():
             ecosystem.index(root, lock, job.store)
         done("signatures checked, repositories written")
+    binaries: list[r_binaries.Binary] = []
+    if options.r_binaries:
+        with stage("r binaries", say, built.seconds) as done:
+            binaries = r_binaries.make(root, job.stack, lock, job.store, say)
+            done(f"{len(binaries)} compiled packages")
     with stage("manifest", say, built.seconds) as done:
-        _describe(job, built)
+        _describe(job, built, binaries)
         done(f"{built.files} files, {megabytes(built.size)}")
     if options.sign_key:
         with stage("sign", say, built.seconds) as done:
@@ -224,15 +231,16 @@ def _assemble(job: _Job) -> None:
             link(job.store.path(artifact.sha256), root / artifact.path)
     write_file(root / "stack.yml", options.stack_file.read_bytes())
     write_file(root / "stack.lock", options.lock_path.read_bytes())
-    write_file(root / sbom.NAME, sbom.document(lock))
     script = package_files("landbridge.bundle").joinpath("bootstrap.sh").read_bytes()
     write_file(root / "bootstrap.sh", script, mode=0o755)
 
 
-def _describe(job: _Job, built: Built) -> None:
-    """Write content.json and manifest.json; the release is the hash of all the rest."""
+def _describe(job: _Job, built: Built, binaries: Sequence[r_binaries.Binary]) -> None:
+    """Write SBOM, content.json and manifest.json; the release is the hash of all the rest."""
     stack, lock, root = job.stack, job.lock, job.options.partial
+    write_file(root / sbom.NAME, sbom.document(lock, binaries))
     known = {a.path: a.sha256 for a in lock.artifacts if a.ecosystem != "oci"}
+    known |= {binary.path: binary.sha256 for binary in binaries}
     blobs = "images/blobs/sha256/"
     paths = manifest.files_of(root)
     known |= {path: path.removeprefix(blobs) for path in paths if path.startswith(blobs)}

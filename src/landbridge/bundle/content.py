@@ -7,10 +7,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from landbridge.bundle import toolkit
+from landbridge.bundle import r_content, r_tree, toolkit
 from landbridge.bundle.manifest import Entry
+from landbridge.bundle.r_packages import is_of_site
 from landbridge.ecosystems import Learner, conda, oci, rpm
-from landbridge.lock import Artifact, Lock
+from landbridge.files import sha256_of
+from landbridge.lock import Lock
 from landbridge.stack import Stack
 from landbridge.targets import PLATFORMS, lowest
 
@@ -46,7 +48,7 @@ def content(  # noqa: PLR0917 - one argument for each thing that it describes
         "targets": {target: _target(root, lock, target) for target in lock.targets},
         "rpm_keys": [key.path for key in lock.of("rpm-key")],
         "conda": {"environments": _environments(stack, lock)},
-        "r": {"packages": _r_packages(lock)},
+        "r": r_content.section(root, stack, lock),
         "images": [{"name": n, "digest": d} for n, d in sorted(oci.digests(root).items())],
         "toolkit": {"id": toolkit.toolkit_id(hashes)},
         "installed_bytes": _installed_bytes(root, lock, learner),
@@ -75,22 +77,13 @@ def _environments(stack: Stack, lock: Lock) -> list[dict[str, Any]]:
     ]
 
 
-def _r_packages(lock: Lock) -> list[dict[str, Any]]:
-    packages = lock.of("cran")
-
-    def requires(package: Artifact) -> list[str]:
-        return sorted(other.name for other in packages if package.name in other.required_by)
-
-    return [{"name": p.name, "version": p.version, "requires": requires(p)} for p in packages]
-
-
 def _installed_bytes(root: Path, lock: Lock, learner: Learner) -> dict[str, Any]:
     rpms = lock.of("rpm")
     return {
         "conda": _conda_bytes(root, lock, learner),
         "toolkit": _toolkit_bytes(root, lock, learner),
         "rpm": {t: sum(a.installed_size for a in rpms if t in a.targets) for t in lock.targets},
-        "r": R_FACTOR * sum(artifact.size for artifact in lock.of("cran")),
+        "r": _r_bytes(root, lock, learner),
         "images": IMAGE_FACTOR * sum(artifact.size for artifact in lock.of("oci")),
     }
 
@@ -105,6 +98,21 @@ def _conda_bytes(root: Path, lock: Lock, learner: Learner) -> int:
         known |= {a.sha256: size for a, size in zip(new, sizes, strict=True)}
         learner.remember(_MEASURED, key, json.dumps(known))
     return sum(known[artifact.sha256] for artifact in artifacts)
+
+
+def _r_bytes(root: Path, lock: Lock, learner: Learner) -> int:
+    """Bytes of the largest site library: measured where it is compiled, else what is usual."""
+    site = [artifact for artifact in lock.of("cran") if is_of_site(artifact)]
+    sizes = []
+    for contrib in sorted((root / r_content.BINARIES).glob("*/*/src/contrib")):
+        files = [contrib / a.file for a in site if (contrib / a.file).is_file()]
+        key = _key("r", *(f"{file.name} {sha256_of(file)}" for file in files))
+        known = learner.recall(_MEASURED, key)
+        if known is None:
+            known = str(sum(map(r_tree.unpacked_bytes, files)))
+            learner.remember(_MEASURED, key, known)
+        sizes.append(int(known))
+    return max(sizes, default=R_FACTOR * sum(artifact.size for artifact in site))
 
 
 def _toolkit_bytes(root: Path, lock: Lock, learner: Learner) -> int:

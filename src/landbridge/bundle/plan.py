@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from landbridge.bundle import r_binaries, r_root
 from landbridge.bundle.build import Options, space_to_assemble
 from landbridge.bundle.content import IMAGE_FACTOR, R_FACTOR
 from landbridge.bundle.fetch import BUILT, Cache
+from landbridge.bundle.r_packages import is_of_site
 from landbridge.ecosystems import oci
 from landbridge.files import free_space, same_filesystem
 from landbridge.lock import Artifact, Lock
@@ -19,6 +21,8 @@ from landbridge.stack import load_stack
 # Packed packages only tell their size when they are here: what is usual, rounded up.
 _CONDA_FACTOR = 5
 _TOOLKIT_FACTOR = 5
+# A compiled R package, packed, beside its source.
+_COMPILED_FACTOR = 2
 
 
 @dataclass(frozen=True)
@@ -52,12 +56,36 @@ class Space:
 
 
 @dataclass(frozen=True)
+class Compiling:
+    """R packages that a build compiles for one R of one target.
+
+    Attributes:
+        target: kind of node.
+        r_version: R's version.
+        packages: name and version of each.
+        cached: number of those that are compiled already.
+        left_out: those that cannot be compiled for it, with the reason.
+        root_bytes: for the root to compile in; 0 where it is there or nothing is to be compiled.
+        result_bytes: of what will be compiled, estimated.
+    """
+
+    target: str
+    r_version: str
+    packages: list[str]
+    cached: int
+    left_out: dict[str, str]
+    root_bytes: int
+    result_bytes: int
+
+
+@dataclass(frozen=True)
 class Plan:
     """What a build would do.
 
     Attributes:
         stack: name of the stack.
         ecosystems: each ecosystem's share, by its name.
+        r_binaries: what is compiled; empty without --r-binaries.
         cache: space for what is fetched.
         output: space for the bundle; little where it is hard links to the cache.
         enough: whether both have what they need, also where they share a filesystem.
@@ -67,6 +95,7 @@ class Plan:
 
     stack: str
     ecosystems: dict[str, Share]
+    r_binaries: list[Compiling]
     cache: Space
     output: Space
     enough: bool
@@ -100,18 +129,25 @@ def plan(options: Options) -> Plan:
     stack = load_stack(options.stack_file, options.sources, complete=False)
     lock = fitting_lock(options, stack)
     enforce_policy(options, lock)
-    missing = _missing(lock, _Looked(options.cache))
+    store = _Looked(options.cache)
+    missing = _missing(lock, store)
+    works = r_binaries.work_of(stack, lock, store) if options.r_binaries else []
+    compiling = [_compiling(work, store) for work in works]
+    compiled = sum(one.root_bytes + one.result_bytes for one in compiling)
+    results = sum(result.size for work in works for result in work.results.values())
+    results += sum(one.result_bytes for one in compiling)
     names = dict.fromkeys(artifact.ecosystem for artifact in lock.artifacts)
     shares = {str(name): _share(lock.of(name), missing) for name in names}
-    cache = _space(options.cache, sum(artifact.size for artifact in missing.values()))
+    cache = _space(options.cache, sum(a.size for a in missing.values()) + compiled)
     output = _space(options.output, space_to_assemble(lock, options.cache, options.output))
     return Plan(
         stack=lock.stack,
         ecosystems=shares,
+        r_binaries=compiling,
         cache=cache,
         output=output,
         enough=_enough(options, cache, output),
-        release_bytes=space_to_assemble(lock, None, options.output),
+        release_bytes=space_to_assemble(lock, None, options.output) + results,
         installed_bytes=_installed(lock),
     )
 
@@ -133,6 +169,20 @@ def _share(artifacts: list[Artifact], missing: dict[tuple[str, str], Artifact]) 
         fetch_bytes=sum(artifact.size for artifact in fetched),
         hosts=_hosts(artifact.url for artifact in fetched),
         made=[artifact.file for artifact in absent if artifact.url.startswith(BUILT)],
+    )
+
+
+def _compiling(work: r_binaries.Work, store: Cache) -> Compiling:
+    missing = [work.packages[name] for name in work.missing]
+    rooted = not missing or r_root.is_there(work.root, r_binaries.roots(store))
+    return Compiling(
+        target=work.r.target,
+        r_version=work.r.version,
+        packages=[package.title for package in missing],
+        cached=len(work.results),
+        left_out=dict(work.left_out),
+        root_bytes=0 if rooted else work.root.size,
+        result_bytes=_COMPILED_FACTOR * _bytes(package.artifact for package in missing),
     )
 
 
@@ -161,7 +211,7 @@ def _installed(lock: Lock) -> dict[str, int | dict[str, int]]:
         "conda": _CONDA_FACTOR * _bytes(lock.of("conda")),
         "toolkit": _TOOLKIT_FACTOR * unpacked,
         "rpm": {t: sum(a.installed_size for a in rpms if t in a.targets) for t in lock.targets},
-        "r": R_FACTOR * _bytes(lock.of("cran")),
+        "r": R_FACTOR * _bytes(a for a in lock.of("cran") if is_of_site(a)),
         "images": IMAGE_FACTOR * _bytes(lock.of("oci")),
     }
 

@@ -21,12 +21,15 @@ if TYPE_CHECKING:
     from cyclonedx.model.license import License
     from packageurl import PackageURL
 
+    from landbridge.bundle.r_binaries import Binary
     from landbridge.lock import Artifact, Lock
 
 NAME = "sbom.cdx.json"
 
 _PATH = "landbridge:path"
 _ECOSYSTEM = "landbridge:ecosystem"
+_COMPILED_FROM = "landbridge:compiled-from"
+_COMPILED_FOR = "landbridge:compiled-for"
 _SHA256 = "SHA-256"
 _IMAGES = "images/index.json"
 # What `faults` reads.
@@ -37,24 +40,30 @@ _FILE = re.compile(
     r"rpm/[^/]+/Packages/.+\.rpm"
     r"|conda/[^/]+/[^/]+(\.conda|\.tar\.bz2)"
     r"|pypi/simple/[^/]+/[^/]+(\.whl|\.tar\.gz|\.zip)"
-    r"|cran/src/contrib/[^/]+\.tar\.gz"
+    r"|cran/src/contrib/(Archive/[^/]+/)?[^/]+\.tar\.gz"
+    r"|cran/binaries/[^/]+/[^/]+/src/contrib/[^/]+\.tar\.gz"
     r"|toolkit/wheels/.+\.whl"
     r"|collections/.+\.tar\.gz"
 )
 
 
-def document(lock: Lock) -> str:
+def document(lock: Lock, binaries: Sequence[Binary] = ()) -> str:
     """The JSON text; equal locks give equal bytes, so it names no time of its making.
 
     Every artifact but the RPMs' public keys is one component. An artifact that several environments
     or targets share depends on whatever any of them needs.
+
+    Args:
+        lock: what is in the bundle.
+        binaries: R packages that were compiled for it, each a component that depends on its source.
     """
     from cyclonedx.model.bom import Bom  # noqa: PLC0415
     from cyclonedx.model.component import Component, ComponentType  # noqa: PLC0415
     from cyclonedx.output.json import JsonV1Dot6  # noqa: PLC0415
     from cyclonedx.schema.schema import SchemaVersion1Dot6  # noqa: PLC0415
 
-    digest = hashlib.sha256(lock.dump().encode()).hexdigest()
+    told = lock.dump() + "".join(f"{binary.sha256}  {binary.path}\n" for binary in binaries)
+    digest = hashlib.sha256(told.encode()).hexdigest()
     artifacts = sorted((a for a in lock.artifacts if a.ecosystem != "rpm-key"), key=_path)
     bom = Bom(serial_number=uuid5(NAMESPACE_URL, f"landbridge:lock:{digest}"))
     bom.metadata.component = Component(
@@ -63,9 +72,13 @@ def document(lock: Lock) -> str:
     data = json.loads(JsonV1Dot6(bom).output_as_string())
     del data["metadata"]["timestamp"]
     # Put into the Bom itself, a thousand components take it seconds to sort and cross-check.
-    components = (_component(a).as_json(SchemaVersion1Dot6) for a in artifacts)  # type: ignore[attr-defined]
-    data["components"] = [json.loads(component) for component in components]
-    data["dependencies"] = _dependencies(lock.stack, artifacts)
+    components = [*map(_component, artifacts), *map(_compiled, binaries)]
+    texts = (one.as_json(SchemaVersion1Dot6) for one in components)  # type: ignore[attr-defined]
+    data["components"] = [json.loads(text) for text in texts]
+    data["dependencies"] = [
+        *_dependencies(lock.stack, artifacts),
+        *({"ref": b.path, "dependsOn": [b.source.artifact.path]} for b in binaries),
+    ]
     return json.dumps(data, indent=1) + "\n"
 
 
@@ -124,6 +137,29 @@ def _component(artifact: Artifact) -> Component:
     )
 
 
+def _compiled(binary: Binary) -> Component:
+    """An R package as it was compiled here: another file of the same package."""
+    from cyclonedx.model import HashAlgorithm, HashType, Property  # noqa: PLC0415
+    from cyclonedx.model.component import Component, ComponentType  # noqa: PLC0415
+
+    artifact = binary.source.artifact
+    return Component(
+        type=ComponentType.LIBRARY,
+        name=artifact.name,
+        version=artifact.version,
+        bom_ref=binary.path,
+        purl=_PURLS["cran"](artifact),
+        hashes=[HashType(alg=HashAlgorithm.SHA_256, content=binary.sha256)],
+        licenses=[_license(artifact.license)] if artifact.license else [],
+        properties=[
+            Property(name=_ECOSYSTEM, value="cran"),
+            Property(name=_PATH, value=binary.path),
+            Property(name=_COMPILED_FROM, value=artifact.path),
+            Property(name=_COMPILED_FOR, value=f"{binary.target}, R {binary.r_version}"),
+        ],
+    )
+
+
 @cache
 def _license(stated: str) -> License:
     """An SPDX identifier or expression where it is one, else the name as it is."""
@@ -134,14 +170,16 @@ def _license(stated: str) -> License:
 
 def _dependencies(stack: str, artifacts: Sequence[Artifact]) -> list[dict[str, Any]]:
     """The lock's `required_by` the other way round; the stack needs what nothing else does."""
+    from landbridge.lock import requirer  # noqa: PLC0415
+
     by_name: dict[tuple[str, str], list[Artifact]] = defaultdict(list)
     for artifact in artifacts:
         by_name[artifact.ecosystem, artifact.name].append(artifact)
     needs: dict[str, set[str]] = {ref: set() for ref in (stack, *(a.path for a in artifacts))}
     for needed in artifacts:
         for name in needed.required_by:
-            for one in by_name[needed.ecosystem, name]:
-                if _together(one, needed):
+            for one in by_name[requirer(needed.ecosystem, name)]:
+                if one.ecosystem != needed.ecosystem or _together(one, needed):
                     needs[one.path].add(needed.path)
         if not needed.required_by:
             needs[stack].add(needed.path)

@@ -33,6 +33,13 @@ from landbridge.cli.stack import SourcesFile, StackFile
 from landbridge.errors import InputError
 from landbridge.stages import megabytes
 
+RBinaries = Annotated[
+    bool,
+    typer.Option(
+        "--r-binaries", help="Compile the R packages here, so that nodes need no compiler (root)."
+    ),
+]
+
 
 def plan(
     *,
@@ -42,12 +49,20 @@ def plan(
     policy: PolicyFile = None,
     output: BundleFolder = Path("bundle"),
     cache: CacheFolder = None,
+    r_binaries: RBinaries = False,
     as_json: AsJson = False,
 ) -> None:
     """Tell what a build would fetch, from where, and the space it needs; nothing is fetched."""
-    found = plan_bundle(
-        _options(stack=stack, sources=sources, lock=lock, policy=policy, output=output, cache=cache)
+    options = _options(
+        stack=stack,
+        sources=sources,
+        lock=lock,
+        policy=policy,
+        output=output,
+        cache=cache,
+        r_binaries=r_binaries,
     )
+    found = plan_bundle(options)
     if as_json:
         typer.echo(json.dumps({**asdict(found), "fetch_bytes": found.fetch_bytes}, indent=2))
         return
@@ -71,6 +86,7 @@ def build(
         ),
     ] = None,
     passphrase_file: PassphraseFile = None,
+    r_binaries: RBinaries = False,
     volume_size: Annotated[
         str | None,
         typer.Option(
@@ -93,6 +109,7 @@ def build(
         policy=policy,
         output=output,
         cache=cache,
+        r_binaries=r_binaries,
         sign_key=SigningKey(sign_key, passphrase_file) if sign_key else None,
     )
     with progress(sys.stderr) as (say, tell):
@@ -115,6 +132,7 @@ def _options(
     policy: Path | None,
     output: Path,
     cache: Path | None,
+    r_binaries: bool,
     sign_key: SigningKey | None = None,
 ) -> Options:
     return Options(
@@ -124,6 +142,7 @@ def _options(
         policy_file=policy,
         output=output.absolute(),
         cache=cache or default_cache(),
+        r_binaries=r_binaries,
         sign_key=sign_key,
     )
 
@@ -159,6 +178,12 @@ def _print_plan(plan: Plan) -> None:
     typer.echo(f"to fetch: {megabytes(plan.fetch_bytes)}")
     if made:
         typer.echo(f"made here: {', '.join(made)}")
+    for one in plan.r_binaries:
+        names = f": {', '.join(one.packages)}" if one.packages else ""
+        place = f"{one.target}, R {one.r_version}"
+        typer.echo(f"compiled here for {place} ({one.cached} are already){names}")
+        for name, reason in one.left_out.items():
+            typer.echo(f"  not compiled: {name} {reason}")
     typer.echo(f"cache: {_space(plan.cache)}")
     typer.echo(f"bundle: {_space(plan.output)}")
     typer.echo(f"enough: {'yes' if plan.enough else 'no'}")

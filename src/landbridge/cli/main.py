@@ -28,6 +28,7 @@ app = group(
             "Lock what a stack wants: `landbridge lock STACK` "
             "(see `landbridge lock stack --help`).",
         ),
+        "r": ("r:app", "Hand a lock's R packages to R's own tools."),
         "stack": ("stack:app", "Look at what is wanted."),
     },
     pretty_exceptions_enable=False,

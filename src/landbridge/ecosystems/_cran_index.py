@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,6 +27,8 @@ RECOMMENDED = frozenset(
         " rpart spatial survival",
     )
 )
+# For what tells no day of release.
+_NO_DAY = "1980-01-01"
 _NEEDS = ("Depends", "Imports", "LinkingTo")
 # `name (>= 1.2)`, the version being optional ("Writing R Extensions", package dependencies).
 _NEED = re.compile(r"\s*([\w.]+)\s*(?:\(\s*([<>=!]+)\s*([\w.-]+)\s*\))?\s*$")
@@ -61,12 +64,16 @@ def version_key(version: str) -> list[int]:
     return [int(number) for number in re.findall(r"\d+", version)]
 
 
-def needs(fields: dict[str, str]) -> list[Need]:
+def needs(fields: Mapping[str, str]) -> list[Need]:
     """What a package needs to be built and loaded, R's own left out."""
+    return [need for need in all_needs(fields) if need.name not in BASE]
+
+
+def all_needs(fields: Mapping[str, str]) -> list[Need]:
+    """The same with R itself and its own packages."""
     entries = ",".join(fields[key] for key in _NEEDS if key in fields).split(",")
     matches = [_NEED.match(entry) for entry in entries]
-    found = {Need(m[1], m[2] or "", m[3] or "") for m in matches if m}
-    return sorted(need for need in found if need.name not in BASE)
+    return sorted({Need(m[1], m[2] or "", m[3] or "") for m in matches if m})
 
 
 def read_stanza(text: str) -> dict[str, str]:
@@ -116,6 +123,31 @@ def write_index(folder: Path, stanzas: Iterable[str]) -> None:
     write_file(folder / "PACKAGES", text)
     write_gzip(folder / "PACKAGES.gz", text)
     write_gzip(folder / "PACKAGES.rds", _rds.serialize(_table(stanzas)))
+
+
+def write_archive(folder: Path, files: Mapping[str, tuple[int, str]]) -> None:
+    """Write Meta/archive.rds, where clients look for what is not in the index (remotes, pak).
+
+    Args:
+        folder: the repository's `src/contrib`.
+        files: size in bytes and day of release (or "") by the path below `Archive/`.
+    """
+    by_package: dict[str, list[str]] = {}
+    for path in sorted(files, key=version_key):
+        by_package.setdefault(path.partition("/")[0], []).append(path)
+    names = sorted(by_package)
+    frames = [_archived(by_package[name], files) for name in names]
+    value = _rds.Items(frames, {"names": _rds.Strings(names)})
+    write_gzip(folder / "Meta/archive.rds", _rds.serialize(value))
+
+
+def _archived(paths: list[str], files: Mapping[str, tuple[int, str]]) -> _rds.Items:
+    """As much of R's `file.info` as can be told of files that are the same everywhere."""
+    days = (date.fromisoformat(files[path][1] or _NO_DAY) for path in paths)
+    times = [float((day - date(1970, 1, 1)).days * 86400) for day in days]
+    classes = {"class": _rds.Strings(["POSIXct", "POSIXt"])}
+    sizes = _rds.Reals([float(files[path][0]) for path in paths])
+    return _rds.frame(paths, {"size": sizes, "mtime": _rds.Reals(times, classes)})
 
 
 def _table(stanzas: list[str]) -> _rds.Strings:

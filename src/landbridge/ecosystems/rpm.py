@@ -6,10 +6,12 @@ import hashlib
 import json
 import re
 import ssl
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -34,12 +36,23 @@ index = _rpm_index.index
 _PYTHONS_WITH_DNF = ("/usr/libexec/platform-python", "/usr/bin/python3")
 
 
-def resolve(stack: Stack, learner: Learner, kept: Kept | None = None) -> Part:
+# For each target RPMs that are wanted beside the stack's own, each with those who need it,
+# as `ecosystem:name`.
+Needed = Mapping[str, Mapping[str, list[str]]]
+
+
+def resolve(
+    stack: Stack, learner: Learner, kept: Kept | None = None, needed: Needed = MappingProxyType({})
+) -> Part:
     """One dnf transaction for each target, and the keys of its repositories."""
     keys = _fetch_keys(stack, learner)
-    targets = [target for target in stack.targets if stack.rpm.for_target(target)]
+    targets = [t for t in stack.targets if stack.rpm.for_target(t) or needed.get(t)]
+
+    def transaction(target: Target) -> Part:
+        return _transaction(stack, target, keys, learner, kept, needed.get(target, {}))
+
     with ThreadPoolExecutor() as pool:
-        parts = list(pool.map(lambda t: _transaction(stack, t, keys, learner, kept), targets))
+        parts = list(pool.map(transaction, targets))
     artifacts = _key_artifacts(stack, keys)
     artifacts += [artifact for part in parts for artifact in part.artifacts]
     metadata = {path: text for part in parts for path, text in part.metadata.items()}
@@ -86,8 +99,13 @@ def _key_artifacts(stack: Stack, keys: dict[str, Path]) -> list[Artifact]:
     return list(artifacts.values())
 
 
-def _transaction(
-    stack: Stack, target: Target, keys: dict[str, Path], learner: Learner, kept: Kept | None
+def _transaction(  # noqa: PLR0917 - what is wanted, and from where
+    stack: Stack,
+    target: Target,
+    keys: dict[str, Path],
+    learner: Learner,
+    kept: Kept | None,
+    needed: Mapping[str, list[str]],
 ) -> Part:
     """What dnf would install of the target's wishes on a machine that has nothing yet."""
     platform = PLATFORMS[target]
@@ -101,15 +119,15 @@ def _transaction(
                 "major": str(platform.major),
                 "weak": stack.rpm.weak_dependencies,
                 "repositories": [_options(r, keys, learner) for r in repositories],
-                "packages": stack.rpm.for_target(target),
+                "packages": sorted({*stack.rpm.for_target(target), *needed}),
                 "pythons": [PLATFORM_PYTHON, *EXTRA_PYTHONS],
                 "minors": list(TOOLKIT_MINORS),
                 "kept": _locked(kept, target),
                 "update": sorted(kept.update) if kept else [],
             }
         )
-        _refuse(answer, target, repositories)
-        artifacts = [_artifact(package, target) for package in answer["packages"]]
+        _refuse(answer, target, repositories, needed)
+        artifacts = [_artifact(package, target, needed) for package in answer["packages"]]
         return Part(artifacts, metadata=_carried(answer, artifacts, target))
 
 
@@ -195,13 +213,25 @@ def _carried(answer: dict[str, Any], artifacts: list[Artifact], target: str) -> 
     return {f"rpm/{target}/{name}": text for name, text in texts.items() if text}
 
 
-def _refuse(answer: dict[str, Any], target: str, repositories: list[RpmRepository]) -> None:
+def _refuse(
+    answer: dict[str, Any],
+    target: str,
+    repositories: list[RpmRepository],
+    needed: Mapping[str, list[str]],
+) -> None:
     """Turn dnf's no into an error with a mend."""
     ids = ", ".join(repository.id for repository in repositories)
     if names := answer.get("unknown"):
+        shown = [
+            f"{name} (needed by {', '.join(needed[name])})" if name in needed else name
+            for name in names
+        ]
+        correct = "correct the names in the stack"
+        if any(name in needed for name in names):
+            correct += " (r.system_requirements for what R packages need)"
         raise InputError(
-            f"rpm, {target}: no such package in {ids}: {', '.join(names)}",
-            "correct the names in the stack, or add the repository that has them",
+            f"rpm, {target}: no such package in {ids or 'sources.rpm'}: {', '.join(shown)}",
+            f"{correct}, or add the repository that has them",
         )
     if fault := answer.get("unreachable"):
         raise SourceError(f"rpm, {target}: {fault}", "check sources.rpm and the mirror behind it")
@@ -242,7 +272,7 @@ def _python_with_dnf() -> str:
     )
 
 
-def _artifact(package: dict[str, Any], target: str) -> Artifact:
+def _artifact(package: dict[str, Any], target: str, needed: Mapping[str, list[str]]) -> Artifact:
     if package["checksum"] != "sha256":
         raise SourceError(
             f"{package['url']}: the repository names its {package['checksum']}, not its sha256",
@@ -261,7 +291,7 @@ def _artifact(package: dict[str, Any], target: str) -> Artifact:
         installed_size=package["installed_size"],
         license=package["license"],
         released=_day(package["built"]),
-        required_by=package["required_by"],
+        required_by=sorted([*package["required_by"], *needed.get(package["name"], [])]),
     )
 
 

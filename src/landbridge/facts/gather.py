@@ -68,7 +68,7 @@ class Depot(BaseModel):
 
 
 class Snapshot(BaseModel):
-    """What `snapshot.py` prints."""
+    """What `snapshot.py` prints; `r_libraries` is R's x.y, package, version."""
 
     depot: Depot
     os_release: dict[str, str]
@@ -77,7 +77,7 @@ class Snapshot(BaseModel):
     systemd: Systemd
     repositories: dict[str, dict[str, dict[str, str]]]
     environments: dict[str, Environment]
-    r_packages: dict[str, str]
+    r_libraries: dict[str, dict[str, str]]
     kernelspecs: dict[str, dict[str, Any]]
     images: list[Image]
     promises: dict[str, dict[str, Any]]

@@ -20,7 +20,7 @@ from typing import Any
 ENVIRONMENTS = Path("/opt/landbridge/envs")
 TOOLKIT = Path("/opt/landbridge/toolkit")
 COMMAND = Path("/usr/local/bin/landbridge")
-R_LIBRARY = Path("/opt/landbridge/r/library")
+R_LIBRARIES = Path("/opt/landbridge/r")
 KERNELS = Path("/opt/landbridge/share/jupyter/kernels")
 REPOSITORY_FOLDERS = (Path("/etc/yum.repos.d"), Path("/etc/landbridge/repositories.d"))
 PROMISES = Path("/etc/landbridge/promises")
@@ -101,13 +101,15 @@ def conda_packages(meta: Path) -> dict[str, str]:
     return found
 
 
-def r_packages() -> dict[str, str]:
-    """Package name to version in the site library."""
-    found = {}
-    for path in sorted(R_LIBRARY.glob("*/DESCRIPTION")):
-        text = path.read_text(encoding="utf-8", errors="replace")
-        version = re.search(r"^Version:\s*(\S+)", text, re.MULTILINE)
-        found[path.parent.name] = version.group(1) if version else ""
+def r_libraries(root: Path) -> dict[str, dict[str, str]]:
+    """R's major and minor version to the packages of its site library, name to version."""
+    found: dict[str, dict[str, str]] = {}
+    for library in sorted(root.glob("*/library")):
+        packages = found.setdefault(library.parent.name, {})
+        for path in sorted(library.glob("*/DESCRIPTION")):
+            text = path.read_text(encoding="utf-8", errors="replace")
+            version = re.search(r"^Version:\s*(\S+)", text, re.MULTILINE)
+            packages[path.parent.name] = version.group(1) if version else ""
     return found
 
 
@@ -186,6 +188,8 @@ def locked(lock: Path) -> dict[str, str]:
 
 def snapshot(depot: Path) -> dict[str, Any]:
     """All of the above."""
+    promised = promises()
+    r_root = Path(promised.get("r", {}).get("library_root") or R_LIBRARIES)
     return {
         "format": 1,
         "depot": depot_facts(depot),
@@ -198,10 +202,10 @@ def snapshot(depot: Path) -> dict[str, Any]:
         "systemd": systemd(),
         "repositories": repositories(),
         "environments": environments(),
-        "r_packages": r_packages(),
+        "r_libraries": r_libraries(r_root),
         "kernelspecs": kernelspecs(),
         "images": images(),
-        "promises": promises(),
+        "promises": promised,
         "egress_packets": egress_packets(),
     }
 

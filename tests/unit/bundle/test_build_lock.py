@@ -132,7 +132,7 @@ def test_an_unchanged_lock_is_not_touched(mirror: Mirror) -> None:
         (["lib"], ["conda lib 2.1 0 -> 2.2 0"]),
         (["libhello"], ["rpm libhello [el9-x86_64] 0:2.0 1.noarch -> 0:2.1 1.noarch"]),
         (["tool"], ["pypi tool [3.11] [3.12] 1.0 -> 1.1"]),
-        (["Low"], ["cran Low 1.1 -> 1.2"]),
+        (["Low"], ["cran Low [site] 1.1 -> 1.2"]),
         (
             ["app", "hello"],
             [

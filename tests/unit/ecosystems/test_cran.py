@@ -3,18 +3,19 @@ from __future__ import annotations
 import gzip
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from landbridge.bundle.fetch import Cache
 from landbridge.ecosystems import cran
+from landbridge.ecosystems._cran_choice import closure
 from landbridge.ecosystems._cran_index import Need, needs, parse_packages, version_key
-from landbridge.ecosystems.cran import closure
 from landbridge.errors import InputError, SourceError
 from landbridge.lock import Kept, Lock, Part, merge
 from landbridge.stack import Stack
 from tests.lab.serve import static
-from tests.unit.small_upstreams import cran_mirror, tool
+from tests.unit.small_upstreams import cran_archive, cran_mirror, tool
 
 PACKAGES = """\
 Package: IRkernel
@@ -81,12 +82,12 @@ def mirror(folder: Path, **packages: dict[str, str]) -> Path:
     return folder
 
 
-def stack(url: str, *packages: str) -> Stack:
+def stack(url: str, *packages: str, **more: Any) -> Stack:
     return Stack.model_validate(
         {
             "name": "s",
             "targets": ["el9-x86_64"],
-            "r": {"packages": list(packages)},
+            "r": {"packages": list(packages), **more},
             "sources": {"cran": {"url": url}},
         }
     )
@@ -248,3 +249,296 @@ def test_a_superseded_file_is_in_the_archive(old: Lock) -> None:
     assert cran.alternatives(top) == [archive, top.url]
     moved = top.model_copy(update={"url": archive})
     assert cran.alternatives(moved) == [archive, top.url]
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    """A mirror whose Archive has old versions of `glue`, and of what nobody has any more."""
+    folder = mirror(
+        tmp_path / "cran",
+        Top={"Version": "1.0", "Imports": "glue (>= 1.6)"},
+        glue={"Version": "1.8.0", "License": "MIT"},
+        rlang={"Version": "1.1"},
+    )
+    fields = {
+        "License": "MIT + file LICENSE",
+        "Imports": "rlang,\n    methods",
+        "NeedsCompilation": "yes",
+        "Packaged": "2022-02-23 22:50:25 UTC; somebody",
+    }
+    cran_archive(folder, "glue", Version="1.6.2", **fields)
+    cran_archive(folder, "glue", Version="1.5.0", **fields)
+    cran_archive(folder, "gone", Version="0.1")
+    return folder
+
+
+def paths(part: Part) -> dict[str, list[str]]:
+    return {a.path.removeprefix("cran/src/contrib/"): a.targets for a in part.artifacts}
+
+
+def test_a_pinned_version_comes_from_the_archive_with_what_it_needs(
+    shop: Path, cache: Cache
+) -> None:
+    wanted = stack(shop.as_uri(), "Top", "glue ==1.6.2")
+    part = cran.resolve(wanted, cache)
+    assert paths(part) == {
+        "Top_1.0.tar.gz": ["site"],
+        "glue_1.6.2.tar.gz": ["site"],
+        "rlang_1.1.tar.gz": ["site"],
+    }
+    glue = next(a for a in part.artifacts if a.name == "glue")
+    assert glue.url.endswith("/src/contrib/Archive/glue/glue_1.6.2.tar.gz")
+    assert (glue.license, glue.released) == ("MIT + file LICENSE", "2022-02-23")
+    assert glue.record["compiles"] is True
+    assert next(a for a in part.artifacts if a.name == "rlang").required_by == ["glue"]
+    assert cran.resolve(wanted, Cache(cache.root.parent / "another")) == part
+
+
+def test_a_pin_of_what_the_index_has_is_the_same_as_none(shop: Path, cache: Cache) -> None:
+    url = shop.as_uri()
+    assert cran.resolve(stack(url, "glue==1.8.0"), cache) == cran.resolve(stack(url, "glue"), cache)
+
+
+def test_a_version_that_is_nowhere_is_named_with_its_mend(shop: Path, cache: Cache) -> None:
+    with pytest.raises(InputError) as caught:
+        cran.resolve(stack(shop.as_uri(), "glue ==1.6.3"), cache)
+    assert "r.packages: " in caught.value.message
+    assert "has no glue 1.6.3: 1.8.0 is in its index" in caught.value.message
+    assert "Archive/glue/glue_1.6.3.tar.gz is not there" in caught.value.message
+    assert "Archive" in caught.value.mend
+
+
+def test_a_pin_that_another_package_cannot_bear_names_both(shop: Path, cache: Cache) -> None:
+    with pytest.raises(InputError, match=r"Top needs glue \(>= 1\.6\), there is 1\.5\.0") as caught:
+        cran.resolve(stack(shop.as_uri(), "Top", "glue ==1.5.0"), cache)
+    assert "pin" in caught.value.mend
+
+
+def test_an_archive_with_another_package_under_the_name_is_refused(
+    shop: Path, cache: Cache
+) -> None:
+    archive = shop / "src/contrib/Archive"
+    (archive / "glue/glue_1.4.0.tar.gz").write_bytes(
+        (archive / "gone/gone_0.1.tar.gz").read_bytes()
+    )
+    with pytest.raises(SourceError, match="holds no glue/DESCRIPTION"):
+        cran.resolve(stack(shop.as_uri(), "glue ==1.4.0"), cache)
+    (archive / "glue/glue_1.3.0.tar.gz").write_bytes(
+        (archive / "glue/glue_1.5.0.tar.gz").read_bytes()
+    )
+    with pytest.raises(SourceError, match=r"glue_1\.3\.0\.tar\.gz: holds version 1\.5\.0"):
+        cran.resolve(stack(shop.as_uri(), "glue ==1.3.0"), cache)
+    (archive / "glue/glue_1.2.0.tar.gz").write_bytes(b"no tarball")
+    with pytest.raises(SourceError, match="is no tarball of an R package"):
+        cran.resolve(stack(shop.as_uri(), "glue ==1.2.0"), cache)
+
+
+def project(*pins: str, file: str = "shop/renv.lock") -> dict[str, Any]:
+    return {"file": file, "pins": list(pins)}
+
+
+def test_a_projects_versions_are_carried_beside_the_sites(shop: Path, cache: Cache) -> None:
+    wanted = stack(
+        shop.as_uri(),
+        "Top",
+        projects=[project("glue ==1.6.2", "gone ==0.1"), project("glue ==1.8.0", file="two")],
+    )
+    part = cran.resolve(wanted, cache)
+    assert paths(part) == {
+        "Archive/glue/glue_1.6.2.tar.gz": ["projects"],
+        "Top_1.0.tar.gz": ["site"],
+        "glue_1.8.0.tar.gz": ["projects", "site"],
+        "gone_0.1.tar.gz": ["projects"],
+        "rlang_1.1.tar.gz": ["projects"],
+    }
+    requirers = {(a.name, a.version): a.required_by for a in part.artifacts}
+    assert requirers["glue", "1.8.0"] == ["Top"]
+    assert requirers["rlang", "1.1"] == ["glue"]
+    assert requirers["gone", "0.1"] == []
+    assert cran.resolve(wanted, Cache(cache.root.parent / "another")) == part
+
+
+def test_the_sites_version_stands_in_contrib_even_if_a_project_has_a_newer_one(
+    shop: Path, cache: Cache
+) -> None:
+    wanted = stack(shop.as_uri(), "glue ==1.5.0", projects=[project("glue ==1.6.2")])
+    assert paths(cran.resolve(wanted, cache)) == {
+        "Archive/glue/glue_1.6.2.tar.gz": ["projects"],
+        "glue_1.5.0.tar.gz": ["site"],
+        "rlang_1.1.tar.gz": ["projects", "site"],
+    }
+
+
+def test_without_the_site_the_newest_of_the_projects_stands_in_contrib(
+    shop: Path, cache: Cache
+) -> None:
+    wanted = stack(
+        shop.as_uri(), projects=[project("glue ==1.6.2"), project("glue ==1.5.0", file="two")]
+    )
+    assert set(paths(cran.resolve(wanted, cache))) == {
+        "Archive/glue/glue_1.5.0.tar.gz",
+        "glue_1.6.2.tar.gz",
+        "rlang_1.1.tar.gz",
+    }
+
+
+@pytest.mark.parametrize(
+    ("pins", "fault"),
+    [
+        (["glue ==9.9"], r"shop/renv\.lock: .*has no glue 9\.9"),
+        (["Top ==1.0", "glue ==1.5.0"], r"shop/renv\.lock: Top needs glue \(>= 1\.6\)"),
+        (["nosuch ==1.0"], r"shop/renv\.lock: .*has no nosuch 1\.0: no version is in its index"),
+    ],
+)
+def test_what_a_project_cannot_get_is_named_with_its_file(
+    shop: Path, cache: Cache, pins: list[str], fault: str
+) -> None:
+    with pytest.raises(InputError, match=fault):
+        cran.resolve(stack(shop.as_uri(), projects=[project(*pins)]), cache)
+
+
+def test_base_packages_of_a_project_come_with_r(shop: Path, cache: Cache) -> None:
+    wanted = stack(shop.as_uri(), projects=[project("methods ==4.2.2", "rlang ==1.1")])
+    assert set(paths(cran.resolve(wanted, cache))) == {"rlang_1.1.tar.gz"}
+
+
+def test_pins_and_projects_stay_locked_when_the_mirror_goes_on(
+    shop: Path, cache: Cache, tmp_path: Path
+) -> None:
+    def wanted(glue: str) -> Stack:
+        return stack(shop.as_uri(), "Top", "rlang", projects=[project(glue)])
+
+    old = lock_of(cran.resolve(wanted("glue ==1.6.2"), cache))
+    mirror(
+        shop,
+        Top={"Version": "2.0", "Imports": "glue (>= 1.6)"},
+        glue={"Version": "1.9"},
+        rlang={"Version": "1.2"},
+    )
+    cran_archive(shop, "glue", Version="1.8.0", License="MIT")
+    cran_archive(shop, "glue", Version="1.7.0", License="MIT")
+
+    def later(glue: str, *update: str, cache: Cache = cache) -> Part:
+        return cran.resolve(wanted(glue), cache, Kept(old, frozenset(update)))
+
+    assert lock_of(later("glue ==1.6.2")) == old
+    moved = paths(later("glue ==1.7.0", "Top"))
+    assert set(moved) == {
+        "Archive/glue/glue_1.7.0.tar.gz",
+        "Top_2.0.tar.gz",
+        "glue_1.8.0.tar.gz",
+        "rlang_1.1.tar.gz",
+    }
+    forgetful = Cache(tmp_path / "forgetful")
+    with pytest.raises(SourceError, match=r"Archive/.*\.tar\.gz: No such file"):
+        later("glue ==1.7.0", cache=forgetful)
+
+
+def test_the_system_requirements_of_a_package_are_locked_with_it(
+    tmp_path: Path, cache: Cache
+) -> None:
+    folder = mirror(
+        tmp_path / "cran",
+        xml2={"Version": "1", "SystemRequirements": "libxml2: libxml2-devel (rpm)"},
+        md={"Version": "1", "SystemRequirements": "pandoc (>= 1.14)", "NeedsCompilation": "no"},
+        odd={"Version": "1", "SystemRequirements": "a Frobnicator", "NeedsCompilation": "yes"},
+    )
+    # As on a mirror, the index does not tell.
+    index = folder / "src/contrib/PACKAGES"
+    lines = index.read_text().splitlines(keepends=True)
+    index.write_text("".join(line for line in lines if not line.startswith("SystemReq")))
+    with pytest.raises(InputError, match=r"odd needs of the system 'a Frobnicator'"):
+        cran.resolve(stack(folder.as_uri(), "xml2", "md", "odd"), cache)
+    own = {"odd": {"run": ["frob-libs"], "build": ["frob-devel"]}}
+    part = cran.resolve(stack(folder.as_uri(), "xml2", "md", "odd", system_requirements=own), cache)
+    assert {a.name: a.record for a in part.artifacts} == {
+        "xml2": {
+            "compiles": False,
+            "run": {"el9-x86_64": ["libxml2"]},
+            "build": {"el9-x86_64": ["libxml2-devel"]},
+        },
+        "md": {"compiles": False, "run": {"el9-x86_64": ["pandoc"]}, "build": {}},
+        "odd": {
+            "compiles": True,
+            "run": {"el9-x86_64": ["frob-libs"]},
+            "build": {"el9-x86_64": ["frob-devel"]},
+        },
+    }
+    assert cran.system_requirements(part) == {
+        "el9-x86_64": {
+            "libxml2": ["xml2"],
+            "libxml2-devel": ["xml2"],
+            "pandoc": ["md"],
+            "frob-libs": ["odd"],
+            "frob-devel": ["odd"],
+        }
+    }
+
+
+def test_a_tarball_is_opened_once_in_its_life(
+    shop: Path, cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = stack(shop.as_uri(), "Top", projects=[project("glue ==1.6.2")])
+    part = cran.resolve(wanted, cache)
+
+    def never(*_arguments: object) -> None:
+        raise AssertionError("a tarball was opened again")
+
+    monkeypatch.setattr("landbridge.ecosystems._cran_package.tarfile.open", never)
+    assert cran.resolve(wanted, cache) == part
+
+
+def bundle(part: Part, cache: Cache, root: Path) -> Path:
+    """The part as a bundle has it; returns the URL's folder for R."""
+    for artifact in part.artifacts:
+        place = root / artifact.path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(cache.path(artifact.sha256), place)
+    cran.index(root, lock_of(part), cache)
+    return root / "cran"
+
+
+def test_r_finds_the_sites_versions_in_the_index_and_the_others_in_the_archive(
+    shop: Path, cache: Cache, tmp_path: Path
+) -> None:
+    wanted = stack(
+        shop.as_uri(),
+        "Top",
+        "glue ==1.6.2",
+        projects=[project("glue ==1.5.0"), project("glue ==1.8.0", file="two")],
+    )
+    folder = bundle(cran.resolve(wanted, cache), cache, tmp_path / "bundle")
+    code = """
+        url <- paste0("file://", commandArgs(TRUE)[1])
+        a <- available.packages(repos = url, filters = list())
+        stopifnot(a["glue", "Version"] == "1.6.2", a["glue", "NeedsCompilation"] == "yes")
+        got <- download.packages(rownames(a), tempdir(), available = a, repos = url, quiet = TRUE)
+        stopifnot(nrow(got) == 3L, tools::md5sum(got[, 2]) == a[got[, 1], "MD5sum"])
+        # What remotes::install_version and pak do for a version that the index does not have.
+        archive <- readRDS(gzcon(url(paste0(url, "/src/contrib/Meta/archive.rds"), "rb")))
+        stopifnot(is.data.frame(archive$glue), inherits(archive$glue$mtime, "POSIXct"))
+        paths <- rownames(archive$glue)
+        for (path in paths) {
+            file <- file.path(tempdir(), basename(path))
+            download.file(paste0(url, "/src/contrib/Archive/", path), file, quiet = TRUE)
+            stopifnot(file.size(file) == archive$glue[path, "size"])
+        }
+        cat(paths, as.character(as.Date(archive$glue$mtime)))
+    """
+    assert tool("Rscript", "--vanilla", "-e", code, folder).split() == [
+        "glue/glue_1.5.0.tar.gz",
+        "glue/glue_1.8.0.tar.gz",
+        "2022-02-23",
+        "1980-01-01",
+    ]
+
+
+def test_an_archive_without_files_has_an_empty_list(
+    shop: Path, cache: Cache, tmp_path: Path
+) -> None:
+    folder = bundle(cran.resolve(stack(shop.as_uri(), "glue"), cache), cache, tmp_path / "bundle")
+    code = (
+        "x <- readRDS(commandArgs(TRUE)[1]); stopifnot(is.list(x)); cat(length(x), is.null(x$glue))"
+    )
+    file = folder / "src/contrib/Meta/archive.rds"
+    assert tool("Rscript", "--vanilla", "-e", code, file) == "0 TRUE"

@@ -26,7 +26,7 @@ SNAPSHOT: dict[str, Any] = {
     },
     "repositories": {},
     "environments": {},
-    "r_packages": {},
+    "r_libraries": {},
     "kernelspecs": {},
     "images": [],
     "promises": {},

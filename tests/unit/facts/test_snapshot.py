@@ -43,11 +43,12 @@ def test_conda_packages_are_file_name_and_sum(tmp_path: Path) -> None:
     assert snapshot.conda_packages(tmp_path) == {"numpy-1.26.4-py311_0": SHA, "by-hand-1-0": ""}
 
 
-def test_r_versions_come_from_descriptions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(snapshot, "R_LIBRARY", tmp_path)
-    (tmp_path / "jsonlite").mkdir()
-    (tmp_path / "jsonlite" / "DESCRIPTION").write_text("Package: jsonlite\nVersion: 2.0.0\n")
-    assert snapshot.r_packages() == {"jsonlite": "2.0.0"}
+def test_r_versions_come_from_descriptions(tmp_path: Path) -> None:
+    package = tmp_path / "4.5/libraries/0123456789ab/jsonlite"
+    package.mkdir(parents=True)
+    (package / "DESCRIPTION").write_text("Package: jsonlite\nVersion: 2.0.0\n")
+    (tmp_path / "4.5/library").symlink_to("libraries/0123456789ab")
+    assert snapshot.r_libraries(tmp_path) == {"4.5": {"jsonlite": "2.0.0"}}
 
 
 def test_repositories_are_read_from_every_folder(

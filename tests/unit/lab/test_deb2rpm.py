@@ -53,7 +53,7 @@ def test_a_file_of_the_old_folders_is_in_usr(path: str, place: str) -> None:
 
 def test_two_packages_of_one_platform_never_share_a_name() -> None:
     """Apart from the twins of the two Debian releases (`libssl3`, `libssl3t64`)."""
-    twins = {"libssl", "libcurl", "libpython"}
+    twins = {"libssl", "libcurl", "libpython", "libicu", "libpng16", "libuv1"}
     seen: dict[str, str] = {}
     for debian, rhel in deb2rpm.NAMES.items():
         if rhel in seen:

@@ -338,7 +338,7 @@ def test_full_disk(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_installed_needs_no_room(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     module, opt = node.run.module, node.root / "opt"
     environment = opt / "envs/ds" / hashlib.sha256(LOCK).hexdigest()[:12]
-    toolkit, library = opt / "toolkits/0123456789ab", opt / "r/library/jsonlite"
+    toolkit, library = opt / "toolkits/0123456789ab", opt / "r/4.5/library/jsonlite"
     for folder in (environment, toolkit, library, node.root / "containers/storage/overlay-images"):
         folder.mkdir(parents=True)
     (environment / "file").write_bytes(b"x" * 1000)

@@ -1,26 +1,13 @@
 """Role podman's validate.yml refuses bad variables, by name and with the mend.
 
-A row of BAD is a variable, a value, and words that the message must have. One run of
-ansible-playbook judges all rows: of each, the tasks of validate.yml that name the variable.
+A row of BAD is a variable, a value, and words that the message must have.
 """
 
-import json
-import os
-import re
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from tests.unit.roles.modules import ROLES
-
-ROLE = ROLES / "podman"
-TASKS: list[dict[str, Any]] = yaml.safe_load((ROLE / "tasks" / "validate.yml").read_text())
-SPECS = yaml.safe_load((ROLE / "meta" / "argument_specs.yml").read_text())["argument_specs"]
-VARIABLES = SPECS["main"]["options"]
+from tests.unit.roles.validation import Validation
 
 # A fresh EL10 node, and a bundle without images.
 NODE = {
@@ -30,6 +17,7 @@ NODE = {
     "selinux": {"status": "disabled"},
     "cacheable": True,
 }
+PODMAN = Validation("podman", NODE)
 
 SECRETS, QUADLETS = "podman_secrets", "podman_quadlets"
 POOLS = "podman_address_pools"
@@ -141,66 +129,13 @@ GOOD: dict[str, Any] = {
 }
 
 
-def about(variable: str) -> list[dict[str, Any]]:
-    """The tasks that name a variable, and those whose result they use."""
-    words = {variable}
-    found: list[dict[str, Any]] = []
-    for task in reversed(TASKS):
-        if words & set(re.findall(r"\w+", yaml.safe_dump(task))):
-            found.insert(0, task)
-            words.update(re.findall(r"\bpodman_\w+\b", str(task.get("when", ""))))
-            words.update(re.findall(r"\bpodman_\w+\b", str(task.get("ansible.builtin.assert"))))
-            words -= set(VARIABLES) - {variable}
-    return found
-
-
-def play(values: dict[str, Any], tasks: list[dict[str, Any]]) -> dict[str, Any]:
-    """A play that judges values, and ends whatever it finds."""
-    return {
-        "hosts": "localhost",
-        "gather_facts": False,
-        "vars_files": [str(ROLE / "defaults/main.yml"), str(ROLE / "vars/main.yml")],
-        "tasks": [
-            {**task, "vars": values | task.get("vars", {}), "ignore_errors": True} for task in tasks
-        ],
-    }
-
-
-def judge(plays: list[dict[str, Any]], folder: Path) -> list[str]:
-    """What each play says of its values; empty where it finds them right."""
-    playbook = folder / "playbook.yml"
-    facts = play({}, [{"name": "Facts", "ansible.builtin.set_fact": NODE}])
-    playbook.write_text(yaml.safe_dump([facts, *plays], sort_keys=False))
-    configuration = folder / "ansible.cfg"
-    configuration.write_text("")
-    environment = os.environ | {
-        "ANSIBLE_CONFIG": str(configuration),
-        "ANSIBLE_LIBRARY": str(ROLE / "library"),
-        "ANSIBLE_MODULE_UTILS": str(ROLE / "module_utils"),
-        "ANSIBLE_FILTER_PLUGINS": str(ROLE / "filter_plugins"),
-        "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
-    }
-    ansible = Path(sys.executable).with_name("ansible-playbook")
-    command = [ansible, "-i", "localhost,", "-c", "local", playbook]
-    python = ["-e", f"ansible_python_interpreter={sys.executable}"]
-    done = subprocess.run(
-        [*command, *python], env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    results = json.loads(done.stdout[done.stdout.index("{") :])["plays"][1:]
-    hosts = [[task["hosts"]["localhost"] for task in result["tasks"]] for result in results]
-    return ["\n".join(h["msg"] for h in tasks if h.get("failed")) for tasks in hosts]
-
-
 @pytest.fixture(scope="module")
 def said(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """What is said of the defaults, of GOOD, and of each row of BAD."""
-    plays = [play({}, TASKS), play(GOOD, TASKS)]
-    plays += [
-        play({variable: value} | WITH.get(variable, {}), about(variable))
-        for variable, value, _words in BAD
+    bad = [
+        (variable, {variable: value} | WITH.get(variable, {})) for variable, value, _words in BAD
     ]
-    return judge(plays, tmp_path_factory.mktemp("validate"))
+    return PODMAN.judge([{}, GOOD], bad, tmp_path_factory.mktemp("validate"))
 
 
 def test_defaults_and_good_values_pass(said: list[str]) -> None:
@@ -215,8 +150,4 @@ def test_bad_value_is_refused_by_name_and_with_the_mend(said: list[str], row: in
 
 
 def test_every_variable_that_is_judged_has_a_row() -> None:
-    """A message may name others, for the mend."""
-    name = "ansible.builtin.assert"
-    tasks = [task | {name: task.get(name, {}) | {"fail_msg": ""}} for task in TASKS]
-    judged = set(re.findall(r"\bpodman_\w+", yaml.safe_dump(tasks))) & set(VARIABLES)
-    assert judged - {variable for variable, *_ in BAD} == set()
+    assert PODMAN.judged() - {variable for variable, *_ in BAD} == set()
