@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import cache
@@ -110,6 +110,11 @@ def _transaction(  # noqa: PLR0917 - what is wanted, and from where
     """What dnf would install of the target's wishes on a machine that has nothing yet."""
     platform = PLATFORMS[target]
     repositories = stack.sources.rpm.get(target, [])
+    if not repositories:
+        raise InputError(
+            f"rpm, {target}: no source is given for {', '.join(_with_reasons(needed, needed))}",
+            f"give sources.rpm.{target}, or correct r.system_requirements",
+        )
     with scratch() as root:
         answer = _ask_dnf(
             {
@@ -120,6 +125,7 @@ def _transaction(  # noqa: PLR0917 - what is wanted, and from where
                 "weak": stack.rpm.weak_dependencies,
                 "repositories": [_options(r, keys, learner) for r in repositories],
                 "packages": sorted({*stack.rpm.for_target(target), *needed}),
+                "needed": dict(needed),
                 "pythons": [PLATFORM_PYTHON, *EXTRA_PYTHONS],
                 "minors": list(TOOLKIT_MINORS),
                 "kept": _locked(kept, target),
@@ -127,7 +133,7 @@ def _transaction(  # noqa: PLR0917 - what is wanted, and from where
             }
         )
         _refuse(answer, target, repositories, needed)
-        artifacts = [_artifact(package, target, needed) for package in answer["packages"]]
+        artifacts = [_artifact(package, target) for package in answer["packages"]]
         return Part(artifacts, metadata=_carried(answer, artifacts, target))
 
 
@@ -222,15 +228,11 @@ def _refuse(
     """Turn dnf's no into an error with a mend."""
     ids = ", ".join(repository.id for repository in repositories)
     if names := answer.get("unknown"):
-        shown = [
-            f"{name} (needed by {', '.join(needed[name])})" if name in needed else name
-            for name in names
-        ]
         correct = "correct the names in the stack"
         if any(name in needed for name in names):
             correct += " (r.system_requirements for what R packages need)"
         raise InputError(
-            f"rpm, {target}: no such package in {ids or 'sources.rpm'}: {', '.join(shown)}",
+            f"rpm, {target}: no such package in {ids}: {', '.join(_with_reasons(names, needed))}",
             f"{correct}, or add the repository that has them",
         )
     if fault := answer.get("unreachable"):
@@ -243,6 +245,14 @@ def _refuse(
             f"(3.{TOOLKIT_MINORS[0]} to 3.{TOOLKIT_MINORS[-1]})",
             "add the repository that has python3.12 (AppStream)",
         )
+
+
+def _with_reasons(names: Iterable[str], needed: Mapping[str, list[str]]) -> list[str]:
+    """Names for a message, each with who needs it if that is not the stack itself."""
+    return [
+        f"{name} (needed by {', '.join(needed[name])})" if name in needed else name
+        for name in names
+    ]
 
 
 def _ask_dnf(job: dict[str, Any]) -> dict[str, Any]:
@@ -272,7 +282,7 @@ def _python_with_dnf() -> str:
     )
 
 
-def _artifact(package: dict[str, Any], target: str, needed: Mapping[str, list[str]]) -> Artifact:
+def _artifact(package: dict[str, Any], target: str) -> Artifact:
     if package["checksum"] != "sha256":
         raise SourceError(
             f"{package['url']}: the repository names its {package['checksum']}, not its sha256",
@@ -291,7 +301,7 @@ def _artifact(package: dict[str, Any], target: str, needed: Mapping[str, list[st
         installed_size=package["installed_size"],
         license=package["license"],
         released=_day(package["built"]),
-        required_by=sorted([*package["required_by"], *needed.get(package["name"], [])]),
+        required_by=package["required_by"],
     )
 
 
