@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from landbridge.bundle import r_binaries, r_content, r_root
+from landbridge.bundle import r_binaries, r_content, r_root, r_work
 from landbridge.bundle.build import Options, _inputs_hash
 from landbridge.bundle.fetch import Cache
 from landbridge.bundle.plan import Compiling, _compiling, _Looked
@@ -90,7 +90,7 @@ class Carried:
 
     def plan(self) -> Compiling:
         cache = _Looked(self.cache.root)
-        (work,) = r_binaries.work_of(self.stack, self.lock, cache)
+        (work,) = r_work.work_of(self.stack, self.lock, cache)
         return _compiling(work, cache)
 
 
