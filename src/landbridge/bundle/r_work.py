@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from landbridge.bundle import r_root
-from landbridge.bundle.r_content import Installation, installations, system_rpms
+from landbridge.bundle.r_content import Installation, installations, system_rpms, versions
 from landbridge.bundle.r_packages import Packages, hash_of, keys, left_out, packages_of
 from landbridge.ecosystems import Learner
 from landbridge.errors import InputError
@@ -89,7 +89,14 @@ def work_of(stack: Stack, lock: Lock, learner: Learner) -> list[Work]:
             "leave --r-binaries out: conda's own r-* packages are compiled already",
         )
     packages = packages_of(lock)
-    return [_work(r, packages, lock, learner) for r in installations(lock) if packages]
+    if not packages:
+        return []
+    if without := [target for target, found in versions(lock).items() if not found]:
+        raise InputError(
+            f"--r-binaries: there is no R in the lock for {', '.join(without)}",
+            "add R-core and R-core-devel to rpm.packages of the stack, and lock it again",
+        )
+    return [_work(r, packages, lock, learner) for r in installations(lock)]
 
 
 def keep(learner: Learner, key: str, result: Result) -> None:

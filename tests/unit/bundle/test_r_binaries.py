@@ -225,6 +225,12 @@ def test_without_a_compiler_in_the_lock_it_says_what_to_add(carried: Carried) ->
         carried.make("one")
 
 
+def test_a_target_without_r_is_named(carried: Carried) -> None:
+    carried.rpms = []
+    with pytest.raises(InputError, match="there is no R in the lock for el9-x86_64"):
+        carried.make("one")
+
+
 def test_a_package_of_the_site_that_needs_another_r_is_refused(carried: Carried) -> None:
     entry = "Package: low\nVersion: 1.0\nDepends: R (>= 4.3)"
     carried.artifacts["low"] = carried.artifacts["low"].model_copy(update={"index_entry": entry})
