@@ -11,6 +11,8 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
 from landbridge.bundle import manifest, sbom
+from landbridge.bundle.r_binaries import Binary
+from landbridge.bundle.r_packages import Package
 from tests.unit.bundle import handmade
 from tests.unit.locks_of_r import lock_of, r_package, rpm_r
 
@@ -62,6 +64,28 @@ def test_every_artifact_but_public_keys_has_its_purl(text: str) -> None:
     assert image.startswith(PURLS["tools/busybox"])
     assert image.endswith("?repository_url=registry.example/tools/busybox&tag=1")
     assert found == {name: purl for name, purl in PURLS.items() if name != "tools/busybox"}
+
+
+def test_a_compiled_r_package_is_a_component_that_depends_on_its_source(text: str) -> None:
+    source = next(iter(handmade.lock().of("cran")))
+    path = f"cran/binaries/el9-x86_64/4.5/src/contrib/{source.file}"
+    binary = Binary(path, "cd" * 32, Package(source, {}, ()), "el9-x86_64", "4.5.2")
+    more = sbom.document(handmade.lock(), [binary])
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(more) is None
+    data = json.loads(more)
+    assert data["serialNumber"] != json.loads(text)["serialNumber"]
+    found = next(one for one in data["components"] if one["bom-ref"] == path)
+    assert found["purl"] == PURLS["Top"]
+    assert found["hashes"] == [{"alg": "SHA-256", "content": "cd" * 32}]
+    assert {"ref": path, "dependsOn": [source.path]} in data["dependencies"]
+
+
+def test_a_compiled_r_package_that_the_sbom_does_not_list_is_a_fault(bundle: Path) -> None:
+    path = "cran/binaries/el9-x86_64/4.5/src/contrib/Top_1.0-2.tar.gz"
+    (bundle / path).parent.mkdir(parents=True)
+    (bundle / path).write_bytes(b"compiled")
+    entries = manifest.describe(bundle, manifest.files_of(bundle), {})
+    assert sbom.faults(bundle, entries) == [f"does not list {path}"]
 
 
 def test_licences_are_spdx_where_they_can_be(text: str) -> None:
