@@ -214,10 +214,10 @@ class _Source:
         raise fault
 
     def _pinned(self, exact: Exact, key: str) -> Fields:
-        if self.newest.get(exact.name, {}).get("Version") == exact.version:
-            return self.newest[exact.name]
         if old := self.locked.get(exact):
             return _fields(old)
+        if self.newest.get(exact.name, {}).get("Version") == exact.version:
+            return self.newest[exact.name]
         url = f"{self.base}/Archive/{exact.name}/{_file_name(exact)}"
         try:
             # What lies there never changes; asking again costs no transfer.

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import cache
@@ -110,6 +110,11 @@ def _transaction(  # noqa: PLR0917 - what is wanted, and from where
     """What dnf would install of the target's wishes on a machine that has nothing yet."""
     platform = PLATFORMS[target]
     repositories = stack.sources.rpm.get(target, [])
+    if not repositories:
+        raise InputError(
+            f"rpm, {target}: no source is given for {', '.join(_with_reasons(needed, needed))}",
+            f"give sources.rpm.{target}, or correct r.system_requirements",
+        )
     with scratch() as root:
         answer = _ask_dnf(
             {
@@ -223,15 +228,11 @@ def _refuse(
     """Turn dnf's no into an error with a mend."""
     ids = ", ".join(repository.id for repository in repositories)
     if names := answer.get("unknown"):
-        shown = [
-            f"{name} (needed by {', '.join(needed[name])})" if name in needed else name
-            for name in names
-        ]
         correct = "correct the names in the stack"
         if any(name in needed for name in names):
             correct += " (r.system_requirements for what R packages need)"
         raise InputError(
-            f"rpm, {target}: no such package in {ids or 'sources.rpm'}: {', '.join(shown)}",
+            f"rpm, {target}: no such package in {ids}: {', '.join(_with_reasons(names, needed))}",
             f"{correct}, or add the repository that has them",
         )
     if fault := answer.get("unreachable"):
@@ -244,6 +245,14 @@ def _refuse(
             f"(3.{TOOLKIT_MINORS[0]} to 3.{TOOLKIT_MINORS[-1]})",
             "add the repository that has python3.12 (AppStream)",
         )
+
+
+def _with_reasons(names: Iterable[str], needed: Mapping[str, list[str]]) -> list[str]:
+    """Names for a message, each with who needs it if that is not the stack itself."""
+    return [
+        f"{name} (needed by {', '.join(needed[name])})" if name in needed else name
+        for name in names
+    ]
 
 
 def _ask_dnf(job: dict[str, Any]) -> dict[str, Any]:

@@ -138,6 +138,14 @@ def test_what_others_need_and_nobody_has_is_named_with_them(site: Site) -> None:
     assert "repository" in caught.value.mend
 
 
+def test_what_others_need_of_a_target_without_a_source_is_named(site: Site) -> None:
+    stack = Stack.model_validate({"name": "s", "targets": [TARGET]})
+    with pytest.raises(InputError) as caught:
+        rpm.resolve(stack, site.cache, None, {TARGET: {"libxml2": ["cran:xml2"]}})
+    assert "no source is given for libxml2 (needed by cran:xml2)" in caught.value.message
+    assert f"sources.rpm.{TARGET}" in caught.value.mend
+
+
 def test_two_targets_are_resolved_each_from_its_own_repositories(site: Site) -> None:
     site.offer(Rpm("app", "1.0"))
     stack = site.stack("app")
