@@ -117,7 +117,7 @@ def changed(output: str) -> int:
 def place(
     request: pytest.FixtureRequest, boot: Callable[..., LabNode], bundle: Path
 ) -> Iterator[Workplace]:
-    """A node after role r, with compilers and a model; the bundle and its next release are there."""
+    """A node after role r, with compilers and a model; the next release is there, too."""
     folder = paths.cache() / f"r-story-{request.param}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
