@@ -163,9 +163,8 @@ def test_what_a_package_depends_on_comes_along(place: Workplace) -> None:
     assert place.r("cat(nrow(tibble::tibble(x = 1:3)))") == "3"
 
 
-def test_users_files_are_theirs_alone(place: Workplace) -> None:
-    must(place.alice("test $(umask) = 0077"))
-    assert place.alice("find ~/R -perm /077 | head -1").output == ""
+def test_the_users_library_is_hers_alone_and_nothing_is_in_tmp(place: Workplace) -> None:
+    assert must(place.alice("umask; stat -c %a ~/R")).output.split() == ["0077", "700"]
     assert must(place.node.run("find /tmp -user alice")).output == ""
 
 
