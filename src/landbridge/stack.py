@@ -105,8 +105,12 @@ class RProject(_Strict):
     pins: list[str] = []
 
 
-def _as_project(given: object) -> object:
-    return {"file": given} if isinstance(given, str) else given
+def _as_project(given: object) -> RProject:
+    if isinstance(given, RProject):
+        return given
+    if not isinstance(given, str) or not given:
+        raise ValueError("is not the name of a renv.lock")
+    return RProject(file=given)
 
 
 RName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z]([A-Za-z0-9.]*[A-Za-z0-9])?$")]

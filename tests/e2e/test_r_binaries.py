@@ -68,12 +68,13 @@ class Story:
         places = ["--sources", self.folder / "sources.yml", "--cache", self.folder / "cache"]
         must(run(BIN / "landbridge", "lock", self.folder / "small.yml", *places, *words))
 
-    def build(self, output: str) -> Ended:
+    def build(self, output: str, umask: str = "022") -> Ended:
         """Build the bundle with R packages compiled."""
         places = ["--sources", self.folder / "sources.yml", "--cache", self.folder / "cache"]
         places += ["--output", self.folder / output]
         command = ["bundle", "build", self.folder / "small.yml", *places, "--r-binaries"]
-        return run(BIN / "landbridge", *command)
+        shell = ["sh", "-c", f'umask {umask}; exec "$@"', "sh"]
+        return run(*shell, BIN / "landbridge", *command)
 
 
 def must(ended: Ended) -> Ended:
@@ -135,7 +136,8 @@ def test_the_bundle_is_whole_and_says_what_it_has(story: Story) -> None:
 
 def test_what_is_compiled_anew_is_the_same_to_the_byte(story: Story) -> None:
     shutil.rmtree(story.folder / "cache/r-packages")
-    assert compiled(story.build("two")) == {"base64enc", "bridge"}
+    shutil.rmtree(story.folder / "cache/r-binaries")
+    assert compiled(story.build("two", umask="077")) == {"base64enc", "bridge"}
     one, two = (story.folder / name / "manifest.json" for name in ("one", "two"))
     assert one.read_bytes() == two.read_bytes()
 

@@ -302,3 +302,28 @@ def test_the_example_does_what_it_says() -> None:
 def test_the_example_in_the_documentation_is_the_one_that_is_shipped() -> None:
     shipped = (ROOT / "stacks" / "policy.example.yml").read_text()
     assert shipped in (ROOT / "docs" / "policy.md").read_text()
+
+
+def test_the_chain_goes_from_an_rpm_to_the_r_packages_that_need_it() -> None:
+    rpm = artifact("rpm", "libxml2", license="AGPL-3.0-only", required_by=["cran:xml2"])
+    xml2 = artifact("cran", "xml2", required_by=["tidy"])
+    tidy = artifact("cran", "tidy")
+    rules = Policy.model_validate({"rpm": {"deny_licenses": ["AGPL-*"]}})
+    lines = violations(rules, lock(rpm, xml2, tidy), TODAY)
+    assert [line.rsplit("; ", 1)[1] for line in lines] == [
+        "required by: cran:xml2 <- cran:tidy",
+    ]
+
+
+def test_each_version_of_an_r_package_is_judged_itself() -> None:
+    new = artifact("cran", "glue", version="1.7.0", targets=["site"])
+    old = artifact("cran", "glue", version="1.5.0", targets=["projects"], path="cran/Archive/glue")
+    rules = Policy.model_validate({"cran": {"deny_versions": {"glue": ["1.5.*"]}}})
+    lines = violations(rules, lock(new, old), TODAY)
+    assert [line.split(":")[0] for line in lines] == ["cran glue 1.5.0 (projects)"]
+    exempt = {"ecosystem": "cran", "name": "glue", "version": "1.5.0", "reason": "a project"}
+    assert not violations(
+        Policy.model_validate({"cran": {"deny": ["glue"]}, "exceptions": [exempt]}),
+        lock(old),
+        TODAY,
+    )

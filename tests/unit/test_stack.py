@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from landbridge.errors import InputError
-from landbridge.stack import ImageWanted, json_schema, load_stack
+from landbridge.lock import merge
+from landbridge.lock_fit import faults, wanted_of
+from landbridge.stack import ImageWanted, Stack, json_schema, load_stack, split_pin
 
 ROOT = Path(__file__).parents[2]
 SOURCES = """\
@@ -132,3 +134,104 @@ def test_schema_is_closed_and_the_checked_in_one_is_today_s() -> None:
 def test_image_hosts_follow_dockers_rule(name: str, host: str | None, on_node: str) -> None:
     image = ImageWanted(name=name)
     assert (image.host, image.node_name) == (host, on_node)
+
+
+R = """\
+name: a
+targets: [el9-x86_64]
+conda:
+  environments:
+    r-4.2: {packages: [python, "r-base 4.2.*"]}
+    r-4.4: {packages: [forge::r-base=4.4]}
+    plain: {packages: [r-base-html, my-r-base]}
+sources:
+  cran: {url: "http://127.0.0.1:1/cran"}
+  conda: {channels: ["http://127.0.0.1:1/conda"]}
+r:
+"""
+
+
+def test_what_r_may_be_asked_for(tmp_path: Path) -> None:
+    text = R + (
+        "  provider: conda\n"
+        "  environments: [r-4.4, r-4.2]\n"
+        '  packages: [IRkernel, "glue ==1.7.0", "MASS==7.3-60"]\n'
+        "  system_requirements: {shop: {run: [foo-libs], build: [foo-devel]}, none: {}}\n"
+    )
+    r = load_stack(write(tmp_path, text)).r
+    assert (r.provider, r.environments) == ("conda", ["r-4.4", "r-4.2"])
+    assert [split_pin(package) for package in r.packages] == [
+        ("IRkernel", ""),
+        ("glue", "1.7.0"),
+        ("MASS", "7.3-60"),
+    ]
+    assert r.system_requirements["shop"].build == ["foo-devel"]
+    assert r.system_requirements["none"].run == []
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ("  provider: apt\n", ":12: 'r.provider'"),
+        ("  environments: [r-4.2]\n", ":12: 'r.environments'"),
+        ("  environments: [r-4.2]\n", "provider rpm takes none"),
+        ("  provider: conda\n", "provider conda needs the names"),
+        ("  provider: conda\n  environments: [r-9]\n", "conda.environments has no r-9"),
+        ("  provider: conda\n  environments: [r-4.2, plain]\n", "plain does not ask for r-base"),
+        ('  packages: ["glue >=1.7"]\n', ":12: 'r.packages.0'"),
+        ('  packages: ["glue ==1.7/../x"]\n', ":12: 'r.packages.0'"),
+        ('  packages: ["../glue"]\n', ":12: 'r.packages.0'"),
+        ('  packages: ["glue ==1.6", "glue ==1.7"]\n', "glue is wanted twice"),
+        ('  packages: [glue, "glue ==1.7"]\n', "glue is wanted twice"),
+        ("  projects: [{file: renv.lock, pins: [x]}]\n", ":12: 'r.projects.0'"),
+        ("  projects: [7]\n", ":12: 'r.projects.0'"),
+        ("  system_requirements: {shop: {runs: [x]}}\n", "'r.system_requirements.shop.runs'"),
+        ("  projects: [none/renv.lock]\n", "r.projects: none/renv.lock: cannot be read"),
+    ],
+)
+def test_what_r_may_not_be_asked_for(tmp_path: Path, keys: str, expected: str) -> None:
+    with pytest.raises(InputError) as caught:
+        load_stack(write(tmp_path, R + keys))
+    assert expected in caught.value.message
+    assert caught.value.mend
+
+
+def test_a_project_is_read_relative_to_the_stack(tmp_path: Path) -> None:
+    (tmp_path / "shop").mkdir()
+    record = {"Package": "glue", "Version": "1.7.0", "Source": "Repository"}
+    lock = {"R": {"Version": "4.2.2"}, "Packages": {"glue": record}}
+    (tmp_path / "shop/renv.lock").write_text(json.dumps(lock))
+    loaded = load_stack(write(tmp_path, R + "  projects: [shop/renv.lock, shop/renv.lock]\n"))
+    assert [(p.file, p.pins) for p in loaded.r.projects] == [("shop/renv.lock", ["glue ==1.7.0"])]
+    # A stack with projects alone needs the source too.
+    text = R.replace("  cran: {url", "  # cran: {url") + "  projects: [shop/renv.lock]\n"
+    with pytest.raises(InputError, match=r"sources\.cran"):
+        load_stack(write(tmp_path, text))
+
+
+def test_a_changed_project_no_longer_fits_its_lock(tmp_path: Path) -> None:
+    def stack_with(version: str) -> Stack:
+        record = {"Package": "glue", "Version": version, "Source": "Repository"}
+        lock = {"R": {"Version": "4.2.2"}, "Packages": {"glue": record}}
+        (tmp_path / "renv.lock").write_text(json.dumps(lock))
+        return load_stack(write(tmp_path, R + "  projects: [renv.lock]\n"))
+
+    old = stack_with("1.6.2")
+    lock = merge(old.name, old.targets, [], wanted_of(old))
+    assert faults(lock, old) == []
+    assert faults(lock, stack_with("1.7.0")) == [
+        "r.projects.renv.lock: glue ==1.6.2 is locked but no longer wanted",
+        "r.projects.renv.lock: glue ==1.7.0 is wanted but not locked",
+    ]
+
+
+def test_a_lock_of_before_does_not_fit_a_stack_with_r_and_one_without_does(tmp_path: Path) -> None:
+    """Such a lock does not say what R packages need."""
+    plain = load_stack(write(tmp_path, R.removesuffix("r:\n")))
+    before = wanted_of(plain) | {"r": {"packages": []}}
+    assert faults(merge("a", plain.targets, [], before), plain) == []
+    with_r = load_stack(write(tmp_path, R + "  packages: [glue]\n"))
+    before = wanted_of(with_r) | {"r": {"packages": ["glue"]}}
+    assert faults(merge("a", with_r.targets, [], before), with_r) == [
+        "r.provider: null is locked, rpm is wanted"
+    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ from landbridge.bundle import r_content, r_tree, toolkit
 from landbridge.bundle.manifest import Entry
 from landbridge.bundle.r_packages import is_of_site
 from landbridge.ecosystems import Learner, conda, oci, rpm
-from landbridge.files import sha256_of
 from landbridge.lock import Lock
 from landbridge.stack import Stack
 from landbridge.targets import PLATFORMS, lowest
@@ -51,7 +51,7 @@ def content(  # noqa: PLR0917 - one argument for each thing that it describes
         "r": r_content.section(root, stack, lock),
         "images": [{"name": n, "digest": d} for n, d in sorted(oci.digests(root).items())],
         "toolkit": {"id": toolkit.toolkit_id(hashes)},
-        "installed_bytes": _installed_bytes(root, lock, learner),
+        "installed_bytes": _installed_bytes(root, lock, hashes, learner),
     }
     return json.dumps(data, indent=1) + "\n"
 
@@ -77,13 +77,15 @@ def _environments(stack: Stack, lock: Lock) -> list[dict[str, Any]]:
     ]
 
 
-def _installed_bytes(root: Path, lock: Lock, learner: Learner) -> dict[str, Any]:
+def _installed_bytes(
+    root: Path, lock: Lock, hashes: Mapping[str, str], learner: Learner
+) -> dict[str, Any]:
     rpms = lock.of("rpm")
     return {
         "conda": _conda_bytes(root, lock, learner),
         "toolkit": _toolkit_bytes(root, lock, learner),
         "rpm": {t: sum(a.installed_size for a in rpms if t in a.targets) for t in lock.targets},
-        "r": _r_bytes(root, lock, learner),
+        "r": _r_bytes(root, lock, hashes, learner),
         "images": IMAGE_FACTOR * sum(artifact.size for artifact in lock.of("oci")),
     }
 
@@ -100,19 +102,19 @@ def _conda_bytes(root: Path, lock: Lock, learner: Learner) -> int:
     return sum(known[artifact.sha256] for artifact in artifacts)
 
 
-def _r_bytes(root: Path, lock: Lock, learner: Learner) -> int:
+def _r_bytes(root: Path, lock: Lock, hashes: Mapping[str, str], learner: Learner) -> int:
     """Bytes of the largest site library: measured where it is compiled, else what is usual."""
     site = [artifact for artifact in lock.of("cran") if is_of_site(artifact)]
     sizes = []
-    for contrib in sorted((root / r_content.BINARIES).glob("*/*/src/contrib")):
-        files = [contrib / a.file for a in site if (contrib / a.file).is_file()]
-        key = _key("r", *(f"{file.name} {sha256_of(file)}" for file in files))
+    for r in r_content.installations(lock):
+        paths = [path for a in site if (path := f"{r.path}/src/contrib/{a.file}") in hashes]
+        key = _key("r", *(f"{hashes[path]} {path}" for path in paths))
         known = learner.recall(_MEASURED, key)
         if known is None:
-            known = str(sum(map(r_tree.unpacked_bytes, files)))
+            known = str(sum(r_tree.unpacked_bytes(root / path) for path in paths))
             learner.remember(_MEASURED, key, known)
         sizes.append(int(known))
-    return max(sizes, default=R_FACTOR * sum(artifact.size for artifact in site))
+    return max(sizes, default=0) or R_FACTOR * sum(artifact.size for artifact in site)
 
 
 def _toolkit_bytes(root: Path, lock: Lock, learner: Learner) -> int:

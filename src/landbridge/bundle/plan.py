@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from landbridge.bundle import r_binaries, r_root
+from landbridge.bundle import r_root, r_work
 from landbridge.bundle.build import Options, space_to_assemble
 from landbridge.bundle.content import IMAGE_FACTOR, R_FACTOR
 from landbridge.bundle.fetch import BUILT, Cache
@@ -131,7 +131,7 @@ def plan(options: Options) -> Plan:
     enforce_policy(options, lock)
     store = _Looked(options.cache)
     missing = _missing(lock, store)
-    works = r_binaries.work_of(stack, lock, store) if options.r_binaries else []
+    works = r_work.work_of(stack, lock, store) if options.r_binaries else []
     compiling = [_compiling(work, store) for work in works]
     compiled = sum(one.root_bytes + one.result_bytes for one in compiling)
     results = sum(result.size for work in works for result in work.results.values())
@@ -172,9 +172,9 @@ def _share(artifacts: list[Artifact], missing: dict[tuple[str, str], Artifact]) 
     )
 
 
-def _compiling(work: r_binaries.Work, store: Cache) -> Compiling:
+def _compiling(work: r_work.Work, store: Cache) -> Compiling:
     missing = [work.packages[name] for name in work.missing]
-    rooted = not missing or r_root.is_there(work.root, r_binaries.roots(store))
+    rooted = not missing or r_root.is_there(work.root, r_work.roots(store))
     return Compiling(
         target=work.r.target,
         r_version=work.r.version,

@@ -138,7 +138,7 @@ def make(wanted: Spec, bundle: Path, folder: Path, library: str) -> Root:
         _make(wanted, bundle, place)
         for other in set(place.parent.iterdir()) - {place}:
             shutil.rmtree(other)
-    (place / library.lstrip("/")).mkdir(parents=True, exist_ok=True)
+    _mount_point(place, library)
     return Root(place, library)
 
 
@@ -152,9 +152,10 @@ def _make(wanted: Spec, bundle: Path, place: Path) -> None:
     new = place.with_name(f".{place.name}.new")
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
+    new.chmod(0o755)
     need_space(new, wanted.size, f"the root of {wanted.target}")
     for name in _MOUNT_POINTS:
-        (new / name).mkdir()
+        _mount_point(new, name)
     inside = [*_ALONE, "--mount-proc", "sh", str(_script()), "install", str(new)]
     done = run([*inside, *_dnf(wanted, bundle, new)], package="dnf", check=False)
     if done.returncode:
@@ -189,6 +190,16 @@ def _dnf(wanted: Spec, bundle: Path, root: Path) -> list[str]:
         "install",
         *(f"{rpm.name}-{rpm.version}-{rpm.build}" for rpm in wanted.rpms),
     ]
+
+
+def _mount_point(root: Path, path: str) -> None:
+    """A folder that everybody can reach, whatever the umask."""
+    folder = root
+    for part in path.strip("/").split("/"):
+        folder /= part
+        if not folder.exists():
+            folder.mkdir()
+            folder.chmod(0o755)
 
 
 def _need_machine(target: str) -> None:

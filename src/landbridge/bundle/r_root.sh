@@ -6,6 +6,8 @@
 # In WORK: source/ becomes /build, tmp/ becomes /tmp, library/ becomes LIBRARY, and of each folder
 # that a link in needs/ leads to a package in LIBRARY.
 set -eu
+# Whatever the umask of who builds: nobody must be able to read the root.
+umask 022
 verb=$1 root=$2
 shift 2
 

@@ -179,9 +179,11 @@ def _print_plan(plan: Plan) -> None:
     if made:
         typer.echo(f"made here: {', '.join(made)}")
     for one in plan.r_binaries:
+        total = len(one.packages) + one.cached
+        root = f", in a root of {megabytes(one.root_bytes)}" if one.root_bytes else ""
         names = f": {', '.join(one.packages)}" if one.packages else ""
         place = f"{one.target}, R {one.r_version}"
-        typer.echo(f"compiled here for {place} ({one.cached} are already){names}")
+        typer.echo(f"to compile for {place}{root}: {len(one.packages)} of {total}{names}")
         for name, reason in one.left_out.items():
             typer.echo(f"  not compiled: {name} {reason}")
     typer.echo(f"cache: {_space(plan.cache)}")

@@ -68,14 +68,23 @@ def toolkit_python(base: Any, job: dict[str, Any]) -> str | None:
     return None
 
 
-def requirers(base: Any, chosen: list[Any]) -> dict[Any, set[str]]:
-    """For each package the names of the others that need it."""
+def requirers(
+    base: Any, chosen: list[Any], needed: dict[str, list[str]] | None = None
+) -> dict[Any, set[str]]:
+    """For each package the names of the others that need it.
+
+    `needed` holds names that are wanted, each with who needs it from outside.
+    """
     pool = base.sack.query().filterm(pkg=chosen)
     needed_by: dict[Any, set[str]] = {package: set() for package in chosen}
     for package in chosen:
         for provider in pool.filter(provides=package.requires):
             if provider != package:
                 needed_by[provider].add(package.name)
+    for name, reasons in (needed or {}).items():
+        # A name may be one that a package only provides (zlib-devel of zlib-ng-compat-devel).
+        for package in pool.filter(name=name) or pool.filter(provides=name):
+            needed_by[package].update(reasons)
     return needed_by
 
 
@@ -238,7 +247,7 @@ def resolve(job: dict[str, Any]) -> dict[str, Any]:
         return {"python": None}
     solver = Solver(base, [*job["packages"], python], job["kept"])
     chosen = solver.nearest(set(job["update"])) if job["kept"] else solver.newest()
-    needed_by = requirers(base, chosen)
+    needed_by = requirers(base, chosen, job["needed"])
     return {
         "python": python,
         "packages": [describe(package, needed_by[package]) for package in chosen],

@@ -13,7 +13,7 @@ BY_TEXT: tuple[tuple[str, str, str], ...] = (
     (r"\bc\+\+\s*\d*|\bc(99|11|17|23)\b|\buse_c\d+\b|\bcxx(std|\d*)\b", "", ""),
     (r"\b(g?fortran\s*\d*|gcc|g\+\+|clang(\+\+)?|openmp|blas|lapack)(?!\w)", "", ""),
     (r"\bpkg-?conf(ig)?\b|\bgnu bash\b|\bbash\b|\bposix\b|\blibR\b", "", ""),
-    (r"\b(linux|unix|windows|mac\s*os\s*x?|os\s*x|solaris|rtools\d*|opencsw)\b", "", ""),
+    (r"\b(linux|unix|\w*bsd|windows|mac\s*os\s*x?|mac|os\s*x|solaris|rtools\d*|opencsw)\b", "", ""),
     (r"\b(cmd|cscript)\.exe\b", "", ""),
     # Text, data and transport
     (r"\blibxml-?2?\b|\bxml2\b", "libxml2", "libxml2-devel"),
@@ -121,6 +121,8 @@ BY_TEXT: tuple[tuple[str, str, str], ...] = (
 
 # By name where the text is prose, says nothing, or names what the package need not have.
 BY_NAME: dict[str, tuple[str, str]] = {
+    # Codecs of other repositories are what it can do without.
+    "av": ("libavfilter-free", "libavfilter-free-devel"),
     "arrow": ("", "cmake libcurl-devel openssl-devel"),
     "clipr": ("", ""),
     # Jupyter is the hub's business.
@@ -138,20 +140,22 @@ BY_NAME: dict[str, tuple[str, str]] = {
         "mesa-libGL mesa-libGLU libpng freetype",
         "mesa-libGL-devel mesa-libGLU-devel libX11-devel libpng-devel freetype-devel zlib-devel",
     ),
+    "RPostgreSQL": ("libpq", "libpq-devel"),
     "tensorflow": ("python3", ""),
+    "tesseract": ("tesseract tesseract-langpack-eng", "tesseract-devel leptonica-devel"),
     "tinytex": ("", ""),
     "V8": ("nodejs-libs", "nodejs-devel"),
 }
 
 # A piece of a text that holds nothing but these says nothing.
 _WORDS = """
-    a above all also an any api appropriate are as at available be binaries bindings brew build
-    building built bundled by c can compile compiled compiler compilers compiling complete
+    a above aka all also an any api appropriate are as at available be binaries bindings brew
+    build building built bundled by c can compile compiled compiler compilers compiling complete
     compliant copy deb debian dev devel development distribution documentation driver drivers eg
     either else fedora file files for from full functionality have header headers higher
     homebrew if in include included install installed is it its later least lib libraries
-    library linking macos manager must needed needs new newer no not of on only operating
-    optional optionally os other package packages platforms pre properly provided recent
+    library linking macos manager must needed needs new newer no none not of on only operating
+    optional optionally os other package packages platforms pre properly provided r recent
     recommend recommended redhat require required requirements requires rhel rpm same script see
     shared shipped software some source sources standard static support supported supports
     system systems test tested tests than that the then these this to tool tools ubuntu unit up

@@ -120,6 +120,7 @@ def _transaction(  # noqa: PLR0917 - what is wanted, and from where
                 "weak": stack.rpm.weak_dependencies,
                 "repositories": [_options(r, keys, learner) for r in repositories],
                 "packages": sorted({*stack.rpm.for_target(target), *needed}),
+                "needed": dict(needed),
                 "pythons": [PLATFORM_PYTHON, *EXTRA_PYTHONS],
                 "minors": list(TOOLKIT_MINORS),
                 "kept": _locked(kept, target),
@@ -127,7 +128,7 @@ def _transaction(  # noqa: PLR0917 - what is wanted, and from where
             }
         )
         _refuse(answer, target, repositories, needed)
-        artifacts = [_artifact(package, target, needed) for package in answer["packages"]]
+        artifacts = [_artifact(package, target) for package in answer["packages"]]
         return Part(artifacts, metadata=_carried(answer, artifacts, target))
 
 
@@ -272,7 +273,7 @@ def _python_with_dnf() -> str:
     )
 
 
-def _artifact(package: dict[str, Any], target: str, needed: Mapping[str, list[str]]) -> Artifact:
+def _artifact(package: dict[str, Any], target: str) -> Artifact:
     if package["checksum"] != "sha256":
         raise SourceError(
             f"{package['url']}: the repository names its {package['checksum']}, not its sha256",
@@ -291,7 +292,7 @@ def _artifact(package: dict[str, Any], target: str, needed: Mapping[str, list[st
         installed_size=package["installed_size"],
         license=package["license"],
         released=_day(package["built"]),
-        required_by=sorted([*package["required_by"], *needed.get(package["name"], [])]),
+        required_by=package["required_by"],
     )
 
 

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from landbridge.bundle import r_binaries, r_content, r_root
+from landbridge.bundle import r_binaries, r_content, r_root, r_work
+from landbridge.bundle.build import Options, _inputs_hash
 from landbridge.bundle.fetch import Cache
 from landbridge.bundle.plan import Compiling, _compiling, _Looked
 from landbridge.ecosystems._cran_index import parse_packages
@@ -89,7 +90,7 @@ class Carried:
 
     def plan(self) -> Compiling:
         cache = _Looked(self.cache.root)
-        (work,) = r_binaries.work_of(self.stack, self.lock, cache)
+        (work,) = r_work.work_of(self.stack, self.lock, cache)
         return _compiling(work, cache)
 
 
@@ -224,6 +225,12 @@ def test_without_a_compiler_in_the_lock_it_says_what_to_add(carried: Carried) ->
         carried.make("one")
 
 
+def test_a_target_without_r_is_named(carried: Carried) -> None:
+    carried.rpms = []
+    with pytest.raises(InputError, match="there is no R in the lock for el9-x86_64"):
+        carried.make("one")
+
+
 def test_a_package_of_the_site_that_needs_another_r_is_refused(carried: Carried) -> None:
     entry = "Package: low\nVersion: 1.0\nDepends: R (>= 4.3)"
     carried.artifacts["low"] = carried.artifacts["low"].model_copy(update={"index_entry": entry})
@@ -238,6 +245,22 @@ def test_a_package_of_a_project_that_does_not_fit_is_left_to_the_sources(carried
     _, contrib = carried.make("one")
     assert not (contrib / "other_1.0.tar.gz").exists()
     assert carried.plan().left_out == {"other": "needs R (>= 4.3), and R is 4.2.2"}
+
+
+def test_conda_as_the_provider_is_refused(carried: Carried) -> None:
+    conda = {"environments": {"r": {"packages": ["r-base"]}}}
+    r = {"provider": "conda", "environments": ["r"]}
+    carried.stack = Stack.model_validate({"name": "s", "targets": [TARGET], "conda": conda, "r": r})
+    with pytest.raises(InputError, match="provider conda is not supported"):
+        carried.make("one")
+
+
+def test_with_and_without_binaries_are_different_inputs(tmp_path: Path) -> None:
+    for name in ("s.yml", "s.lock"):
+        (tmp_path / name).write_text("the same")
+    places = {"stack_file": tmp_path / "s.yml", "output": tmp_path / "o", "cache": tmp_path}
+    hashes = {_inputs_hash(Options(**places, r_binaries=wanted)) for wanted in (False, True)}
+    assert len(hashes) == 2
 
 
 def test_without_privilege_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

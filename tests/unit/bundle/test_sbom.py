@@ -11,7 +11,10 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
 from landbridge.bundle import manifest, sbom
+from landbridge.bundle.r_binaries import Binary
+from landbridge.bundle.r_packages import Package
 from tests.unit.bundle import handmade
+from tests.unit.locks_of_r import lock_of, r_package, rpm_r
 
 PURLS = {
     "hello": "pkg:rpm/hello@2.0-3.el9?arch=noarch&distro=el9&epoch=1",
@@ -61,6 +64,28 @@ def test_every_artifact_but_public_keys_has_its_purl(text: str) -> None:
     assert image.startswith(PURLS["tools/busybox"])
     assert image.endswith("?repository_url=registry.example/tools/busybox&tag=1")
     assert found == {name: purl for name, purl in PURLS.items() if name != "tools/busybox"}
+
+
+def test_a_compiled_r_package_is_a_component_that_depends_on_its_source(text: str) -> None:
+    source = next(iter(handmade.lock().of("cran")))
+    path = f"cran/binaries/el9-x86_64/4.5/src/contrib/{source.file}"
+    binary = Binary(path, "cd" * 32, Package(source, {}, ()), "el9-x86_64", "4.5.2")
+    more = sbom.document(handmade.lock(), [binary])
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(more) is None
+    data = json.loads(more)
+    assert data["serialNumber"] != json.loads(text)["serialNumber"]
+    found = next(one for one in data["components"] if one["bom-ref"] == path)
+    assert found["purl"] == PURLS["Top"]
+    assert found["hashes"] == [{"alg": "SHA-256", "content": "cd" * 32}]
+    assert {"ref": path, "dependsOn": [source.path]} in data["dependencies"]
+
+
+def test_a_compiled_r_package_that_the_sbom_does_not_list_is_a_fault(bundle: Path) -> None:
+    path = "cran/binaries/el9-x86_64/4.5/src/contrib/Top_1.0-2.tar.gz"
+    (bundle / path).parent.mkdir(parents=True)
+    (bundle / path).write_bytes(b"compiled")
+    entries = manifest.describe(bundle, manifest.files_of(bundle), {})
+    assert sbom.faults(bundle, entries) == [f"does not list {path}"]
 
 
 def test_licences_are_spdx_where_they_can_be(text: str) -> None:
@@ -143,3 +168,29 @@ def test_what_is_no_sbom_is_a_fault(bundle: Path, text: str) -> None:
     found = sbom.faults(bundle, manifest.read_manifest(bundle)[1])
     assert len(found) == 1
     assert found[0].startswith("cannot be compared")
+
+
+def test_versions_of_an_r_package_are_components_of_their_own() -> None:
+    """And what needs an RPM is said across the ecosystems."""
+    lock = lock_of(
+        rpm_r("2.9", "el9-x86_64", name="libxml2", required_by=["cran:xml2"]),
+        r_package("xml2", "1.3", required_by=["top"]),
+        r_package("top", "1.0", targets="projects site"),
+        r_package("xml2", "1.2", targets="projects", archived=True, required_by=["top"]),
+    )
+    data = json.loads(sbom.document(lock))
+    old, new = "cran/src/contrib/Archive/xml2/xml2_1.2.tar.gz", "cran/src/contrib/xml2_1.3.tar.gz"
+    purls = {c["bom-ref"]: c["purl"] for c in data["components"]}
+    assert (purls[old], purls[new]) == ("pkg:cran/xml2@1.2", "pkg:cran/xml2@1.3")
+    needs = {d["ref"]: d["dependsOn"] for d in data["dependencies"]}
+    rpm = "rpm/el9-x86_64/Packages/libxml2-2.9.rpm"
+    assert needs[old] == needs[new] == [rpm]
+    assert needs["cran/src/contrib/top_1.0.tar.gz"] == [old, new]
+    assert rpm not in needs["shop"]
+
+
+def test_an_archived_package_that_is_not_listed_is_a_fault(bundle: Path) -> None:
+    path = "cran/src/contrib/Archive/glue/glue_1.5.0.tar.gz"
+    _, entries = manifest.read_manifest(bundle)
+    entries[path] = next(iter(entries.values()))
+    assert f"does not list {path}" in sbom.faults(bundle, entries)

@@ -13,7 +13,7 @@ from landbridge.ecosystems._cran_choice import closure
 from landbridge.ecosystems._cran_index import Need, needs, parse_packages, version_key
 from landbridge.errors import InputError, SourceError
 from landbridge.lock import Kept, Lock, Part, merge
-from landbridge.stack import Stack
+from landbridge.stack import RProject, Stack
 from tests.lab.serve import static
 from tests.unit.small_upstreams import cran_archive, cran_mirror, tool
 
@@ -333,8 +333,8 @@ def test_an_archive_with_another_package_under_the_name_is_refused(
         cran.resolve(stack(shop.as_uri(), "glue ==1.2.0"), cache)
 
 
-def project(*pins: str, file: str = "shop/renv.lock") -> dict[str, Any]:
-    return {"file": file, "pins": list(pins)}
+def project(*pins: str, file: str = "shop/renv.lock") -> RProject:
+    return RProject(file=file, pins=list(pins))
 
 
 def test_a_projects_versions_are_carried_beside_the_sites(shop: Path, cache: Cache) -> None:

@@ -83,6 +83,52 @@ REAL = [
     ("clipr", "xclip (https://github.com/astrand/xclip) or xsel for accessing the X11 clipboard",
      "", ""),
     ("cli", "", "", ""),
+    ("RPostgreSQL", "", "libpq", "libpq-devel"),
+    ("terra", "C++17, GDAL (>= 2.2.3), GEOS (>= 3.4.0), PROJ (>= 4.9.3), TBB, sqlite3",
+     "gdal-libs geos proj sqlite-libs tbb",
+     "gdal-devel geos-devel proj-devel sqlite-devel tbb-devel"),
+    ("av", "FFmpeg (>= 3.2); with at least libx264 and lame (mp3) drivers. Debian/Ubuntu:"
+     " libavfilter-dev, Fedora/CentOS: ffmpeg-devel (via https://rpmfusion.org), MacOS Homebrew:"
+     " ffmpeg.", "libavfilter-free", "libavfilter-free-devel"),
+    ("V8", "V8 engine version 6+ is needed for ES6 and WASM support. On Linux you can build"
+     " against libv8-dev (Debian) or v8-devel (Fedora). We also provide static libv8 binaries for"
+     " most platforms, see the README for details.", "nodejs-libs", "nodejs-devel"),
+    ("keyring", "Optional: libsecret on Linux (libsecret-1-dev on Debian/Ubuntu, libsecret-devel"
+     " on Fedora/CentOS)", "libsecret", "libsecret-devel"),
+    ("tesseract", "Tesseract >= 3.03 (libtesseract-dev / tesseract-devel) and Leptonica"
+     " (libleptonica-dev / leptonica-devel). On Debian you need to install the English training"
+     " data separately (tesseract-ocr-eng)", "tesseract tesseract-langpack-eng",
+     "leptonica-devel tesseract-devel"),
+    ("odbc", "GNU make, An ODBC3 driver manager and drivers.", "unixODBC", "unixODBC-devel"),
+    ("arrow", "C++20; for AWS S3 support on Linux, libcurl and openssl (optional); cmake >= 3.26"
+     " (build-time only, and only for full source build)", "",
+     "cmake libcurl-devel openssl-devel"),
+    ("mongolite", "OpenSSL, Cyrus SASL (aka libsasl2)", "cyrus-sasl-lib openssl-libs",
+     "cyrus-sasl-devel openssl-devel"),
+    ("rgl", "OpenGL and GLU Library (Required for display in R. See \"Installing OpenGL support\""
+     " in README.md. Not needed if only browser displays using rglwidget() are wanted.), zlib"
+     " (optional), libpng (>=1.2.9, optional), FreeType (optional), pandoc (>=1.14, needed for"
+     " vignettes)", "freetype libpng mesa-libGL mesa-libGLU",
+     "freetype-devel libX11-devel libpng-devel mesa-libGL-devel mesa-libGLU-devel zlib-devel"),
+    ("RNetCDF", "netcdf udunits-2", "netcdf udunits2", "netcdf-devel udunits2-devel"),
+    ("pbdMPI", "OpenMPI (>= 1.5.4) on Linux, Mac, and FreeBSD. MS-MPI (Microsoft MPI v7.1 (SDK)"
+     " and Microsoft HPC Pack 2012 R2 MS-MPI Redistributable Package) on Windows.", "openmpi",
+     "openmpi-devel"),
+    ("XML", "libxml2 (>= 2.6.3)", "libxml2", "libxml2-devel"),
+    ("RCurl", "GNU make, libcurl", "", "libcurl-devel"),
+    ("RMySQL", "libmariadb-client-dev | libmariadb-client-lgpl-dev | libmysqlclient-dev (deb),"
+     " mariadb-devel (rpm), mariadb | mysql-connector-c (brew), mysql56_dev (csw)",
+     "mariadb-connector-c", "mariadb-connector-c-devel"),
+    ("s2", "cmake, OpenSSL >= 1.0.1, Abseil >= 20230802.0", "abseil-cpp openssl-libs",
+     "abseil-cpp-devel cmake openssl-devel"),
+    ("nanonext", "'libnng' >= 1.6.0 and 'libmbedtls' >= 2, or 'cmake' to compile NNG and/or Mbed"
+     " TLS included in package sources", "", "cmake"),
+    ("Rserve", "libR, GNU make", "", ""),
+    ("lwgeom", "GEOS (>= 3.5.0), PROJ (>= 4.8.0), sqlite3", "geos proj sqlite-libs",
+     "geos-devel proj-devel sqlite-devel"),
+    ("IRkernel", "jupyter, jupyter_kernel_test (Python package for testing)", "", ""),
+    ("fs", "GNU make, libuv", "libuv", "libuv-devel"),
+    ("remotes", "Subversion for install_svn, git for install_git", "", ""),
 ]  # fmt: skip
 
 

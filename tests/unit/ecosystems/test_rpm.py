@@ -111,6 +111,33 @@ def test_an_rpm_is_locked_with_its_licence_its_day_and_who_needs_it(site: Site) 
     assert site.resolve("app") == lock
 
 
+def test_what_others_need_is_locked_with_them_as_its_reason(site: Site) -> None:
+    ng = Rpm("zlib-ng-compat-devel", "2.1", tags=("Provides: zlib-devel",))
+    site.offer(Rpm("app", "1.0", ("lib",)), Rpm("lib", "2.0"), Rpm("libxml2", "2.9"), ng)
+    needed = {TARGET: {"libxml2": ["cran:xml2"], "lib": ["cran:shop"], "zlib-devel": ["cran:shop"]}}
+    part = rpm.resolve(site.stack("app"), site.cache, None, needed)
+    reasons = {a.name: a.required_by for a in part.artifacts if a.ecosystem == "rpm"}
+    assert reasons["libxml2"] == ["cran:xml2"]
+    assert reasons["lib"] == ["app", "cran:shop"]
+    assert reasons["zlib-ng-compat-devel"] == ["cran:shop"]
+    assert reasons["app"] == []
+    alone = rpm.resolve(site.stack(), site.cache, None, needed)
+    assert set(versions(alone)) == {"libxml2", "lib", ng.source}
+
+
+def test_what_others_need_and_nobody_has_is_named_with_them(site: Site) -> None:
+    site.offer(Rpm("app", "1.0"))
+    needed = {TARGET: {"libxml2-devel": ["cran:XML", "cran:xml2"]}}
+    with pytest.raises(InputError) as caught:
+        rpm.resolve(site.stack("app", "nosuch"), site.cache, None, needed)
+    assert caught.value.message == (
+        f"rpm, {TARGET}: no such package in base: "
+        "libxml2-devel (needed by cran:XML, cran:xml2), nosuch"
+    )
+    assert "r.system_requirements" in caught.value.mend
+    assert "repository" in caught.value.mend
+
+
 def test_two_targets_are_resolved_each_from_its_own_repositories(site: Site) -> None:
     site.offer(Rpm("app", "1.0"))
     stack = site.stack("app")
