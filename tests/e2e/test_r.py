@@ -15,14 +15,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.e2e.conftest import ROOT, Ended, LabNode
-from tests.lab import nodes, paths, podman, releases
+from tests.e2e.conftest import ROOT, Ended, LabNode, linked
+from tests.lab import nodes, paths, releases
 from tests.lab.platforms import PLATFORMS
 
 AREAS = "preflight,toolkit,repositories,conda,r"
 ENVIRONMENTS = "/opt/landbridge/envs"
 PROJECT = ROOT / "stacks" / "projects" / "report"
-NEXT = "/srv/next"
+NOW, NEXT = f"{nodes.BUNDLE_MOUNT}/now", f"{nodes.BUNDLE_MOUNT}/next"
 HARDENED = """
 mount -t tmpfs -o mode=1777,nosuid,nodev,noexec tmpfs /tmp
 useradd -m alice
@@ -83,7 +83,6 @@ class Workplace:
     """A node with R, where alice works."""
 
     node: LabNode
-    platform: str
 
     def alice(self, script: str) -> Ended:
         """What a shell script of alice's does, in a session of her own."""
@@ -115,18 +114,28 @@ def changed(output: str) -> int:
 
 
 @pytest.fixture(scope="module", params=list(PLATFORMS))
-def place(request: pytest.FixtureRequest, boot: Callable[..., LabNode], bundle: Path) -> Workplace:
-    """A node after role r, with compilers and a model."""
-    node = boot(f"r-{request.param}", request.param, bundle)
-    must(node.run(HARDENED))
-    must(node.bootstrap())
-    variables = {"r_build_tools": True, "r_services": [SERVICE]}
-    (node.folder / "group_vars").mkdir()
-    (node.folder / "group_vars" / "all.yml").write_text(yaml.safe_dump(variables))
-    (node.folder / "cars").mkdir()
-    (node.folder / "cars" / "plumber.R").write_text(PLUMBER)
-    must(node.apply("--tags", AREAS))
-    return Workplace(node, request.param)
+def place(
+    request: pytest.FixtureRequest, boot: Callable[..., LabNode], bundle: Path
+) -> Iterator[Workplace]:
+    """A node after role r, with compilers and a model; the next release is there, too."""
+    folder = paths.cache() / f"r-story-{request.param}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        linked(bundle, folder / "now")
+        releases.following(bundle, folder / "next", PLATFORMS[request.param], ["remotes"])
+        node = boot(f"r-{request.param}", request.param, folder)
+        must(node.run(HARDENED))
+        must(node.bootstrap(NOW))
+        variables = {"r_build_tools": True, "r_services": [SERVICE]}
+        (node.folder / "group_vars").mkdir()
+        (node.folder / "group_vars" / "all.yml").write_text(yaml.safe_dump(variables))
+        (node.folder / "cars").mkdir()
+        (node.folder / "cars" / "plumber.R").write_text(PLUMBER)
+        must(node.apply("--tags", AREAS, depot=NOW))
+        yield Workplace(node)
+    finally:
+        shutil.rmtree(folder)
 
 
 def test_a_source_package_is_compiled_into_the_users_library(place: Workplace) -> None:
@@ -154,9 +163,8 @@ def test_what_a_package_depends_on_comes_along(place: Workplace) -> None:
     assert place.r("cat(nrow(tibble::tibble(x = 1:3)))") == "3"
 
 
-def test_users_files_are_theirs_alone(place: Workplace) -> None:
-    must(place.alice("test $(umask) = 0077"))
-    assert place.alice("find ~/R -perm /077 | head -1").output == ""
+def test_the_users_library_is_hers_alone_and_nothing_is_in_tmp(place: Workplace) -> None:
+    assert must(place.alice("umask; stat -c %a ~/R")).output.split() == ["0077", "700"]
     assert must(place.node.run("find /tmp -user alice")).output == ""
 
 
@@ -254,33 +262,17 @@ def test_a_model_fitted_in_r_answers_over_http(place: Workplace) -> None:
 
 
 def test_a_second_run_changes_nothing(place: Workplace) -> None:
-    again = must(place.node.apply("--tags", AREAS, "--json"))
+    again = must(place.node.apply("--tags", AREAS, "--json", depot=NOW))
     assert changed(again.output) == 0
 
 
-@pytest.fixture(scope="module")
-def new(bundle: Path, place: Workplace) -> Iterator[str]:
-    """The node's place of a release whose site library has lost a package."""
-    folder = paths.cache() / "next-r-release"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    try:
-        platform = PLATFORMS[place.platform]
-        release = releases.following(bundle, folder / "bundle", platform, ["remotes"])
-        must(place.node.run(f"mkdir -p {NEXT}"))
-        podman.run("cp", f"{release.root}/.", f"{place.node.name}:{NEXT}")
-        yield NEXT
-    finally:
-        shutil.rmtree(folder)
-
-
-def test_a_new_snapshot_leaves_running_sessions_their_library(place: Workplace, new: str) -> None:
+def test_a_new_snapshot_leaves_running_sessions_their_library(place: Workplace) -> None:
     old = place.library()
     place.write("session.R", SESSION)
     must(place.alice("nohup Rscript session.R > session.out 2> session.log & sleep 2"))
-    ended = place.node.apply("--tags", AREAS, "--check", depot=new)
+    ended = place.node.apply("--tags", AREAS, "--check", depot=NEXT)
     assert place.library() == old, ended.output
-    must(place.node.apply("--tags", AREAS, depot=new))
+    must(place.node.apply("--tags", AREAS, depot=NEXT))
     assert place.library() != old
     gone = place.alice("Rscript -e 'library(remotes)'")
     assert gone.code != 0

@@ -182,7 +182,7 @@ THINGS: dict[str, Callable[[Node], list[Any]]] = {
 def label(thing: Any) -> str:
     """A thing's name in reports."""
     if isinstance(thing, dict):
-        whose = f" of {thing['user']}" if thing.get("user", "root") != "root" else ""
+        whose = f" of {thing['user']}" if thing.get("user") not in {None, "", "root"} else ""
         return f"{thing.get('name', thing.get('base'))}{whose}"
     return str(thing)
 
