@@ -34,8 +34,9 @@ README = """\
 
 Not conda-forge: {count} packages repackaged from PyPI wheels, npm packages, Debian's R and the
 CPython {python} of the machine that built the lab, for tests of Landbridge only. Build strings
-start with `lab_`. CPython needs glibc {glibc[0]}.{glibc[1]} or newer here; it states no `__glibc`
-requirement, so that the Enterprise Linux 9-like nodes of the lab (glibc 2.36) can be resolved for.
+start with `lab_`. CPython needs glibc {glibc[0]}.{glibc[1]} or newer here, and R 4.2 glibc 2.36;
+they state no `__glibc` requirement, so that the Enterprise Linux 9-like nodes of the lab (glibc
+2.36) can be resolved for.
 """
 # py-rattler sometimes aborts while the interpreter exits, after its work is done.
 INDEX = """
