@@ -62,7 +62,7 @@ Each further 1000 lb cost `r round(-coef(fit)[["wt"]], 3)` miles per gallon.
 """
 PYTHON_OF_R = """
 numpy <- reticulate::import("numpy")
-cat(reticulate::py_config()$python, as.integer(numpy$arange(5L)$sum()))
+cat(numpy$`__file__`, as.integer(numpy$sum(numpy$arange(5L))))
 """
 R_OF_PYTHON = """
 import rpy2.robjects as robjects
@@ -242,15 +242,15 @@ def test_a_report_is_knit_to_one_html_file(place: Workplace) -> None:
 
 
 def test_reticulate_uses_the_managed_python(place: Workplace) -> None:
-    python, total = place.r(PYTHON_OF_R).split()
-    assert python.startswith(f"{ENVIRONMENTS}/datascience/")
+    numpy, total = place.r(PYTHON_OF_R).split()
+    assert numpy.startswith(f"{ENVIRONMENTS}/datascience/")
     assert total == "10"
 
 
 def test_python_fits_a_model_in_r(place: Workplace) -> None:
     place.write("bridge.py", R_OF_PYTHON)
     said = must(place.alice(f"{ENVIRONMENTS}/datascience/current/bin/python bridge.py")).output
-    assert said.splitlines()[-1] == "-5.344 [1,2,3]"
+    assert "-5.344 [1,2,3]" in said.splitlines()
 
 
 def test_a_model_fitted_in_r_answers_over_http(place: Workplace) -> None:
