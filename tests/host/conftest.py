@@ -6,6 +6,7 @@ Run by `landbridge verify`, which hands over the nodes.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -30,6 +31,20 @@ def packet_counter(node: Node) -> list[str]:
 def environments(node: Node) -> list[dict[str, Any]]:
     """The conda environments of the bundle."""
     return list(node.content["conda"]["environments"])
+
+
+def python_environments(node: Node) -> list[dict[str, Any]]:
+    """Those that hold a Python; an environment of R may have none."""
+    locks = node.facts.depot.locks
+    return [
+        environment
+        for environment in environments(node)
+        if any(
+            re.match(r"python-\d", package)
+            for lock in locks[environment["name"]].values()
+            for package in lock
+        )
+    ]
 
 
 def hub(node: Node) -> list[str]:
@@ -149,6 +164,7 @@ def gpu(node: Node) -> list[str]:
 
 THINGS: dict[str, Callable[[Node], list[Any]]] = {
     "environment": environments,
+    "python_environment": python_environments,
     "image": images,
     "r": lambda node: r_of_bundle(node) if node.promised("r") else [],
     "r_package": r_packages,

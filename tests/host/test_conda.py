@@ -26,9 +26,9 @@ def test_current_leads_to_the_locked_one(node: Node, environment: dict[str, Any]
     assert digest.startswith(current.name)
 
 
-def test_imports_its_packages(node: Node, environment: dict[str, Any], user: str) -> None:
-    prefix = node.facts.environments[environment["name"]].current
-    specs = node.stack["conda"]["environments"][environment["name"]]["packages"]
+def test_imports_its_packages(node: Node, python_environment: dict[str, Any], user: str) -> None:
+    prefix = node.facts.environments[python_environment["name"]].current
+    specs = node.stack["conda"]["environments"][python_environment["name"]]["packages"]
     names = [spec.split()[0] for spec in specs]
     done = node.script(IMPORTER, names, python=f"{prefix}/bin/python", user=user)
     assert done["failed"] == {}

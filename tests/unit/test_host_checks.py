@@ -13,11 +13,17 @@ from tests.unit.facts.test_node import SNAPSHOT, Host
 
 CONTENT = {
     "conda": {
-        "environments": [{"name": "jupyterhub", "kernel": None}, {"name": "ds", "kernel": "Py"}]
+        "environments": [
+            {"name": "jupyterhub", "kernel": None},
+            {"name": "ds", "kernel": "Py"},
+            {"name": "r-4.2", "kernel": None},
+        ]
     },
     "r": {"packages": [{"name": "IRkernel"}], "versions": {"el9-x86_64": ["4.2.2"]}},
     "images": [{"name": "localhost/box:1"}],
 }
+PYTHON, R = {"linux-64": {"python-3.11.7-0": "ab"}}, {"linux-64": {"r-base-4.2.2-0": "cd"}}
+LOCKS = {"jupyterhub": PYTHON, "ds": PYTHON, "r-4.2": R}
 
 
 pytestmark = pytest.mark.usefixtures("forget_checks")
@@ -42,7 +48,7 @@ def node(
 ) -> Node:
     """A node; `promised` is what role podman has."""
     snapshot: dict[str, Any] = copy.deepcopy(SNAPSHOT)
-    snapshot["depot"]["content"] = content
+    snapshot["depot"] |= {"content": content, "locks": LOCKS}
     snapshot["egress_packets"] = packets
     snapshot["promises"] = {"podman": promised} if promised else {}
     made = Node(name, Host(stdout=json.dumps(snapshot)))
@@ -62,6 +68,8 @@ def test_things_of_the_bundle_become_checks_of_their_own() -> None:
     names = collected(node("n1"))
     assert "test_imports_its_packages[n1-jupyterhub]" in names
     assert "test_imports_its_packages[n1-ds]" in names
+    assert "test_current_leads_to_the_locked_one[n1-r-4.2]" in names
+    assert "test_imports_its_packages[n1-r-4.2]" not in names
     assert "test_image_is_the_bundles[n1-localhost/box:1]" in names
     assert [n for n in names if n.startswith("test_notebook_runs")] == [
         "test_notebook_runs[n1-Py]",
