@@ -126,7 +126,8 @@ def main():
     installed = [name for name in install if name not in before]
     changed = bool(removed or installed)
     if changed and not module.check_mode and (said := swap(module, removed, installed)):
-        names = f"remove {', '.join(removed) or 'nothing'} and install {', '.join(installed)}"
+        going, coming = ", ".join(sorted(removed)) or "nothing", ", ".join(sorted(installed))
+        names = f"remove {going} and install {coming or 'nothing'}"
         module.fail_json(msg=f"dnf cannot {names}:\n{said.strip()}")
     if module.params["only_ask"]:
         module.exit_json(changed=False, removed=[], installed=[])
