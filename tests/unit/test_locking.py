@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,8 +15,9 @@ from landbridge.errors import InputError
 from landbridge.lock import Artifact, Lock, load_lock
 from landbridge.lock_diff import diff
 from landbridge.lock_file import Inputs, check_lock
-from landbridge.locking import ECOSYSTEMS, lock_stack
+from landbridge.locking import lock_stack
 from tests.unit import small_upstreams as small
+from tests.unit.chosen_ecosystems import only_ecosystems
 from tests.unit.ecosystems import rpm_upstreams
 from tests.unit.ecosystems.rpm_upstreams import Rpm
 
@@ -67,14 +69,13 @@ class Site(NamedTuple):
 
 
 @pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
-    for name in set(ECOSYSTEMS) - {"cran", "rpm"}:
-        monkeypatch.delitem(ECOSYSTEMS, name)
+def site(tmp_path: Path) -> Iterator[Site]:
     (tmp_path / "key").write_text("a key\n")
     made = Site(tmp_path, Inputs(stack_file=tmp_path / "s.yml", cache=tmp_path / "cache"))
     made.offer(*RPMS, **R_PACKAGES)
     made.want(packages=["Top"])
-    return made
+    with only_ecosystems("cran", "rpm"):
+        yield made
 
 
 def reasons(lock: Lock) -> dict[str, list[str]]:

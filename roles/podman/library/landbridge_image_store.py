@@ -99,6 +99,7 @@ import os
 import re
 import shutil
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
@@ -206,7 +207,8 @@ class Store:
     def open(self):
         """Let users read the lists."""
         for path, mode in list(self.closed()):
-            if path.exists():
+            # skopeo, at work meanwhile, renames its temporary files away.
+            with suppress(FileNotFoundError):
                 path.chmod(mode)
 
     def unattributed(self):

@@ -10,8 +10,8 @@ import yaml
 
 from landbridge.bundle import toolkit
 from landbridge.bundle.build import Options, build
-from landbridge.locking import ECOSYSTEMS
 from tests.unit import small_upstreams as small
+from tests.unit.chosen_ecosystems import only_ecosystems
 
 
 class Site(NamedTuple):
@@ -114,7 +114,7 @@ def bundle(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def only_rpm(monkeypatch: pytest.MonkeyPatch) -> None:
+def only_rpm() -> Iterator[None]:
     """RPMs and nothing else, for what concerns nothing else."""
-    for name in set(ECOSYSTEMS) - {"rpm"}:
-        monkeypatch.delitem(ECOSYSTEMS, name)
+    with only_ecosystems("rpm"):
+        yield
