@@ -79,7 +79,9 @@ def create(name: str, platform: str, bundle: Path | None = None, image: str | No
 def restart(name: str) -> Node:
     """Reboot a node; what is on its disk stays, its packet count starts anew."""
     find(name)
+    monitor = int(_inspect(name, "{{.State.ConmonPid}}"))
     podman.run("stop", "--time", "20", name)
+    _wait_cleaned(name, monitor)
     _boot(name)
     return find(name)
 
@@ -164,6 +166,18 @@ def _boot(name: str) -> None:
         _wait_running(name)
     if _inspect(name, f'{{{{index .Config.Labels "{_LABEL}.own"}}}}') == "True":
         _wait_ssh(name)
+
+
+def _wait_cleaned(name: str, monitor: int) -> None:
+    """Wait until the monitor of a stopped node, which clears up after it, has ended too.
+
+    A machine with much to do lets it clear up after the next boot has begun, and kill that.
+    """
+    deadline = time.monotonic() + _BOOT_SECONDS
+    while Path(f"/proc/{monitor}").exists():
+        if time.monotonic() > deadline:
+            raise NodeError(f"node {name} does not end", f"process {monitor} clears up after it")
+        time.sleep(0.1)
 
 
 def _wait_running(name: str) -> None:
