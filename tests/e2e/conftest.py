@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,18 @@ def run(*command: str | Path) -> Ended:
         check=False,
     )
     return Ended(done.returncode, done.stdout)
+
+
+def mitogen_environment() -> dict[str, str]:
+    """Variables that let Ansible reach nodes through Mitogen instead of plain SSH."""
+    mitogen = find_spec("ansible_mitogen")
+    assert mitogen and mitogen.origin
+    return {
+        "ANSIBLE_STRATEGY": "mitogen_linear",
+        "ANSIBLE_STRATEGY_PLUGINS": str(Path(mitogen.origin).parent / "plugins" / "strategy"),
+        # Mitogen reads this instead of what the inventory tells ssh; a node's key is always new.
+        "ANSIBLE_HOST_KEY_CHECKING": "false",
+    }
 
 
 def linked(source: Path, target: Path) -> Path:
@@ -90,6 +103,15 @@ class LabNode:
 def bundle() -> Path:
     """The lab's bundle."""
     return lab_bundle.build()
+
+
+@pytest.fixture(scope="module")
+def mitogen() -> Iterator[None]:
+    """Mitogen for all converges of a story that is not about how nodes are reached."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in mitogen_environment().items():
+            patch.setenv(name, value)
+        yield
 
 
 @pytest.fixture(scope="module")

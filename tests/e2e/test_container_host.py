@@ -17,6 +17,8 @@ import pytest
 from tests.e2e.conftest import BIN, Ended, LabNode, run
 from tests.lab import inventory, nodes
 
+pytestmark = pytest.mark.usefixtures("mitogen")
+
 IMAGE = "localhost/tools/busybox:1"
 # The age at which leftovers go.
 AGE = 20

@@ -15,6 +15,8 @@ from tests.e2e.conftest import Ended, LabNode
 from tests.lab import docker_clients, nodes
 from tests.lab.platforms import PLATFORMS
 
+pytestmark = pytest.mark.usefixtures("mitogen")
+
 IMAGE = "localhost/tools/busybox:1"
 # Nobody's image: the name alone must be refused, before any packet is sent.
 FOREIGN = "docker.io/library/landbridge-must-not-be-pulled"

@@ -19,6 +19,8 @@ from tests.e2e.conftest import ROOT, Ended, LabNode, linked
 from tests.lab import nodes, paths, releases
 from tests.lab.platforms import PLATFORMS
 
+pytestmark = pytest.mark.usefixtures("mitogen")
+
 AREAS = "preflight,toolkit,repositories,conda,r"
 ENVIRONMENTS = "/opt/landbridge/envs"
 PROJECT = ROOT / "stacks" / "projects" / "report"
