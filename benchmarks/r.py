@@ -3,7 +3,8 @@
 Usage: .venv/bin/python benchmarks/r.py [--platform el9|el10] [--runs N] [--json]
 The node is booted for it and deleted at the end. Both sides install the site library of the lab's
 bundle into an empty directory: role r's module from what was compiled at bundle time, and
-install.packages() with two processes from the sources of the same depot.
+install.packages() with two processes from the sources of the same depot. The lab's R compiles
+without optimisation (tests/lab/r_makeconf.py): where that is on, sources take longer.
 """
 
 from __future__ import annotations

@@ -20,14 +20,18 @@ def versions(lock: Lock) -> dict[str, list[str]]:
         found = {t: a.version for a in lock.of("rpm") if a.name == RPM for t in a.targets}
         bare = {target: version.rpartition(":")[2] for target, version in found.items()}
         return {target: [bare[target]] if target in bare else [] for target in lock.targets}
+    return {target: list(of_environments(lock).values()) for target in lock.targets}
+
+
+def of_environments(lock: Lock) -> dict[str, str]:
+    """R's version by conda environment, those that the stack names, in its order."""
     carried = {a.path: a.version for a in lock.of("conda") if a.name == CONDA}
-    of_environments = [
-        carried[f"conda/{path}"]
-        for name in wanted.get("environments", [])
+    return {
+        name: carried[f"conda/{path}"]
+        for name in lock.wanted.get("r", {}).get("environments", [])
         for path in lock.environments.get(name, [])
         if f"conda/{path}" in carried
-    ]
-    return dict.fromkeys(lock.targets, of_environments)
+    }
 
 
 def refuse_too_old(lock: Lock) -> None:

@@ -1,7 +1,7 @@
 """`python -m tests.lab bundle [STACK]`: bundles of the lab's stacks, made by `landbridge` itself.
 
-`standard` is what every scenario runs on; its R packages are compiled. A stack of
-`tests/lab/stacks` is for the one scenario that is called after it.
+`standard` is what every scenario runs on. A stack of `tests/lab/stacks` is for the one scenario
+that is called after it. R packages are compiled for all.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import argparse
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -21,11 +20,12 @@ ROOT = Path(__file__).parents[2]
 # The thinnest whole stack, for tests that build bundles of their own.
 STACK = ROOT / "stacks" / "minimal.yml"
 LAB_STACKS = Path(__file__).parent / "stacks"
-# Stacks by name, with the options of `landbridge bundle build` for each.
-STACKS: dict[str, tuple[Path, tuple[str, ...]]] = {
-    "standard": (ROOT / "stacks" / "standard.yml", ("--r-binaries",)),
-    **{path.stem: (path, ()) for path in sorted(LAB_STACKS.glob("*.yml"))},
+# Stacks by name.
+STACKS = {
+    "standard": ROOT / "stacks" / "standard.yml",
+    **{path.stem: path for path in sorted(LAB_STACKS.glob("*.yml"))},
 }
+OPTIONS = ("--r-binaries",)
 # All that goes into a bundle from this checkout: what builds it, and what its wheel carries.
 CHECKOUT = ("pyproject.toml", "README.md", "LICENSE", "site.yml", "ansible.cfg", "src")
 CHECKOUT += ("playbooks", "roles", "inventories", "tests/host", "stacks")
@@ -55,11 +55,11 @@ def build(name: str = "standard") -> Path:
     Raises:
         BundleError: `landbridge bundle build` failed; its own message stands above.
     """
-    stack, options = STACKS[name]
+    stack = STACKS[name]
     inputs = [str(path) for path in upstreams.products().values()]
-    key = paths.key(*inputs, secret_key().parent.name, stack, *options, *checkout_files())
+    key = paths.key(*inputs, secret_key().parent.name, stack, *OPTIONS, *checkout_files())
     kind = "bundle" if name == "standard" else f"bundle-{name}"
-    return paths.product(kind, key, partial(_make, stack, options), keep=KEEP) / "bundle"
+    return paths.product(kind, key, partial(_make, stack), keep=KEEP) / "bundle"
 
 
 def secret_key() -> Path:
@@ -81,8 +81,8 @@ def checkout_files() -> list[Path]:
     return [path for path in found if "__pycache__" not in path.parts]
 
 
-def _make(stack: Path, options: Sequence[str], directory: Path) -> None:
-    command = [Path(sys.executable).with_name("landbridge"), "bundle", "build", stack, *options]
+def _make(stack: Path, directory: Path) -> None:
+    command = [Path(sys.executable).with_name("landbridge"), "bundle", "build", stack, *OPTIONS]
     command += ["--output", directory / "bundle", "--cache", paths.cache() / "downloads"]
     # Not beside the stack: the upstreams' ports change, and the checkout stays as it is.
     command += ["--lock", directory / f"{stack.stem}.lock", "--sign-key", secret_key()]

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from tests.lab import r_makeconf
 from tests.lab.platforms import Platform
 
 
 @dataclass(frozen=True)
 class Extra:
-    """Additions to one RPM: `links` are (path, target), `files` were made by Debian's postinst."""
+    """Additions to one RPM.
+
+    `links` are (path, target), `files` were made by Debian's postinst, and `edits` are (path, what
+    makes its new text of the old one).
+    """
 
     version: str = ""
     requires: tuple[str, ...] = ()
@@ -17,6 +23,7 @@ class Extra:
     conflicts: tuple[str, ...] = ()
     links: tuple[tuple[str, str], ...] = ()
     files: tuple[str, ...] = ()
+    edits: tuple[tuple[str, Callable[[str], str]], ...] = ()
     script: str = ""
     without: tuple[str, ...] = ()  # beginnings of paths that RHEL's package does not hold
     unneeded: str = ""  # pattern of sonames that only an optional plugin wants
@@ -100,6 +107,7 @@ def extras(platform: Platform) -> dict[str, Extra]:
         "r-base-core": Extra(
             requires=("r-recommended", *_ESSENTIAL),
             files=("/etc/R/Renviron",),
+            edits=(("/etc/R/Makeconf", r_makeconf.fast),),
             links=(("/usr/lib64/R", "../lib/R"),),
         ),
         "r-base-dev": Extra(requires=("gcc", "gcc-c++", "gcc-gfortran", "make")),

@@ -134,6 +134,12 @@ class Converter:
             place.parent.mkdir(parents=True, exist_ok=True)
             place.symlink_to(target)
             lines.append(f'"{path}"')
+        for path, edit in extra.edits:
+            place = image / path.lstrip("/")
+            original = self.tree.root / path.lstrip("/")
+            place.unlink()  # a link to the original, which stays as it is
+            place.write_text(edit(original.read_text(encoding="utf-8")), encoding="utf-8")
+            shutil.copystat(original, place)
         return lines
 
     def _spec(self, package: str, extra: Extra, files: list[str], image: Path) -> str:

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from landbridge.errors import SourceError
-from tests.lab import deb2rpm, debian, extras, paths, rpmbuild
+from tests.lab import deb2rpm, debian, extras, paths, r_makeconf, rpmbuild
 from tests.lab.platforms import Platform
 
 KEY_NAME = "RPM-GPG-KEY-landbridge-lab"
@@ -36,7 +36,7 @@ def base_packages(platform: Platform) -> list[Path]:
 
 def _product(platform: Platform) -> Path:
     trees = debian.trees(platform)
-    code = [Path(module.__file__ or "") for module in (deb2rpm, extras, rpmbuild)]
+    code = [Path(module.__file__ or "") for module in (deb2rpm, extras, r_makeconf, rpmbuild)]
     data = (_DATA / "names.txt", _DATA / "dropped.txt")
     inputs = paths.key(trees.name, *code, Path(__file__), *data)
     return paths.product(f"rpm/{platform.name}", inputs, lambda to: _make(platform, trees, to))

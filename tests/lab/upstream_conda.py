@@ -54,7 +54,7 @@ def channel() -> Path:
     code = [
         HERE / f"upstream_conda{part}.py" for part in ("", "_package", "_python", "_r", "_wheel")
     ]
-    code.append(HERE / "debs.py")
+    code += [HERE / "debs.py", HERE / "r_makeconf.py"]
     key = paths.key(*code, WHEELS, interpreter, sys.version)
     inputs = wheelhouse(), npm_packages()
     return paths.product("conda", key, lambda target: _build(target, interpreter, *inputs))

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from landbridge.errors import SourceError
-from tests.lab import debs
+from tests.lab import debs, r_makeconf
 from tests.lab.upstream_conda_package import PLACEHOLDER, File, Package
 
 # Debian releases whose R runs on both kinds of node, with what it is said to require. bookworm's
@@ -68,6 +68,7 @@ def packages() -> Iterator[Package]:
 
 def _package(suite: str, requires: list[str], tree: Path) -> Package:
     home = {path: file for path, file in _home(tree).items() if not LEFT_OUT.search(path)}
+    home["etc/Makeconf"] = File(r_makeconf.fast(home["etc/Makeconf"].data.decode()).encode())
     home["etc/ldpaths"] = File(LDPATHS.encode())
     home["bin/Rscript.bin"] = home["bin/Rscript"]
     home["bin/Rscript"] = File(RSCRIPT.encode(), 0o755)

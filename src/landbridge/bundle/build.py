@@ -195,7 +195,7 @@ def _make(job: _Job, built: Built, say: Say) -> None:
     binaries: list[r_binaries.Binary] = []
     if options.r_binaries:
         with stage("r binaries", say, built.seconds) as done:
-            binaries = r_binaries.make(root, job.stack, lock, job.store, say)
+            binaries = r_binaries.make(root, lock, job.store, say)
             done(f"{len(binaries)} compiled packages")
     with stage("manifest", say, built.seconds) as done:
         _describe(job, built, binaries)

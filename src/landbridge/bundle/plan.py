@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from landbridge.bundle import r_root, r_work
+from landbridge.bundle import r_conda, r_work
 from landbridge.bundle.build import Options, space_to_assemble
 from landbridge.bundle.content import IMAGE_FACTOR, R_FACTOR
 from landbridge.bundle.fetch import BUILT, Cache
@@ -19,7 +19,6 @@ from landbridge.lock_file import enforce_policy, fitting_lock
 from landbridge.stack import load_stack
 
 # Packed packages only tell their size when they are here: what is usual, rounded up.
-_CONDA_FACTOR = 5
 _TOOLKIT_FACTOR = 5
 # A compiled R package, packed, beside its source.
 _COMPILED_FACTOR = 2
@@ -131,7 +130,7 @@ def plan(options: Options) -> Plan:
     enforce_policy(options, lock)
     store = _Looked(options.cache)
     missing = _missing(lock, store)
-    works = r_work.work_of(stack, lock, store) if options.r_binaries else []
+    works = r_work.work_of(lock, store) if options.r_binaries else []
     compiling = [_compiling(work, store) for work in works]
     compiled = sum(one.root_bytes + one.result_bytes for one in compiling)
     results = sum(result.size for work in works for result in work.results.values())
@@ -174,14 +173,13 @@ def _share(artifacts: list[Artifact], missing: dict[tuple[str, str], Artifact]) 
 
 def _compiling(work: r_work.Work, store: Cache) -> Compiling:
     missing = [work.packages[name] for name in work.missing]
-    rooted = not missing or r_root.is_there(work.root, r_work.roots(store))
     return Compiling(
         target=work.r.target,
         r_version=work.r.version,
         packages=[package.title for package in missing],
         cached=len(work.results),
         left_out=dict(work.left_out),
-        root_bytes=0 if rooted else work.root.size,
+        root_bytes=work.root_bytes(r_work.roots(store)) if missing else 0,
         result_bytes=_COMPILED_FACTOR * _bytes(package.artifact for package in missing),
     )
 
@@ -208,7 +206,7 @@ def _installed(lock: Lock) -> dict[str, int | dict[str, int]]:
     sets = [_bytes(a for a in toolkit if python in a.targets) for python in pythons]
     unpacked = max(sets, default=0) + _bytes(lock.of("collection"))
     return {
-        "conda": _CONDA_FACTOR * _bytes(lock.of("conda")),
+        "conda": r_conda.UNPACKED_FACTOR * _bytes(lock.of("conda")),
         "toolkit": _TOOLKIT_FACTOR * unpacked,
         "rpm": {t: sum(a.installed_size for a in rpms if t in a.targets) for t in lock.targets},
         "r": R_FACTOR * _bytes(a for a in lock.of("cran") if is_of_site(a)),

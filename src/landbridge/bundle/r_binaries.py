@@ -13,7 +13,6 @@ from landbridge.ecosystems import Learner
 from landbridge.ecosystems._cran_index import write_index
 from landbridge.files import link
 from landbridge.lock import Lock
-from landbridge.stack import Stack
 from landbridge.stages import Say
 
 
@@ -35,12 +34,11 @@ class Binary(NamedTuple):
     r_version: str
 
 
-def make(root: Path, stack: Stack, lock: Lock, learner: Learner, say: Say) -> list[Binary]:
+def make(root: Path, lock: Lock, learner: Learner, say: Say) -> list[Binary]:
     """Compile what is missing, and write `cran/binaries/` of a bundle.
 
     Args:
         root: the bundle, whose RPMs are in place and indexed.
-        stack: what was wanted.
         lock: what is in it.
         learner: keeps results.
         say: takes one line for each package.
@@ -50,7 +48,7 @@ def make(root: Path, stack: Stack, lock: Lock, learner: Learner, say: Say) -> li
         SourceError: see `compiled`, and LandbridgeError.
     """
     made: list[Binary] = []
-    for work in work_of(stack, lock, learner):
+    for work in work_of(lock, learner):
         made += _place(root, work, compiled(work, root, learner, say), learner)
     return made
 

@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-from landbridge.bundle import r_log, r_root, r_tree
+from landbridge.bundle import r_conda, r_log, r_root, r_tree
 from landbridge.bundle.r_packages import Package, closure
-from landbridge.bundle.r_work import ENVIRONMENT, FOLDER, INSTALL, Result, Work, keep, roots
+from landbridge.bundle.r_work import FOLDER, INSTALL, Result, Work, keep, roots, variables
 from landbridge.ecosystems import Learner
 from landbridge.errors import SourceError
 from landbridge.files import scratch
@@ -64,6 +64,8 @@ class _Compiler:
     def __init__(self, work: Work, bundle: Path, folder: Path, learner: Learner, say: Say) -> None:
         self.work, self.learner, self.say = work, learner, say
         self.root = r_root.make(work.root, bundle, roots(learner), work.r.library)
+        if work.conda:
+            r_conda.install(work.conda, bundle, self.root.place)
         self.logs = folder / "logs" / work.r.target / work.r.short
         self.scratch = folder / "scratch"
         self.results = dict(work.results)
@@ -136,8 +138,8 @@ class _Compiler:
             _give_away(folder / part)
         self.logs.mkdir(parents=True, exist_ok=True)
         log = self.logs / f"{package.artifact.file.removesuffix('.tar.gz')}.log"
-        variables = {**ENVIRONMENT, "R_LIBS": self.root.library}
-        command = ["/usr/bin/env", "-i", *(f"{key}={value}" for key, value in variables.items())]
+        given = {**variables(self.work.conda), "R_LIBS": self.root.library}
+        command = ["/usr/bin/env", "-i", *(f"{key}={value}" for key, value in given.items())]
         command += [*INSTALL, f"--library={self.root.library}", f"/build/{package.name}"]
         with log.open("wb") as output:
             process = self.root.start(command, folder, output)

@@ -20,10 +20,12 @@ class Installation(NamedTuple):
     Attributes:
         target: kind of node.
         version: R's version, such as `4.5.2`.
+        environment: the conda environment that it is in; empty for the RPM.
     """
 
     target: str
     version: str
+    environment: str = ""
 
     @property
     def short(self) -> str:
@@ -38,7 +40,9 @@ class Installation(NamedTuple):
     @property
     def path(self) -> str:
         """Of the repository of its compiled packages, in the bundle."""
-        return f"{BINARIES}/{self.target}/{self.short}"
+        # What is built on conda's libraries is of no use to the RPM's R of the same version.
+        provider = "conda-" if self.environment else ""
+        return f"{BINARIES}/{self.target}/{provider}{self.short}"
 
     @property
     def library(self) -> str:
@@ -48,7 +52,12 @@ class Installation(NamedTuple):
 
 def installations(lock: Lock) -> list[Installation]:
     """Every R that a lock offers, the default one of each target first."""
-    return [Installation(t, v) for t, found in versions(lock).items() for v in found]
+    environments = list(r_versions.of_environments(lock))
+    return [
+        Installation(target, version, environment)
+        for target, found in versions(lock).items()
+        for version, environment in zip(found, environments or [""] * len(found), strict=True)
+    ]
 
 
 def versions(lock: Lock) -> dict[str, list[str]]:

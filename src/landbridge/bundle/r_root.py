@@ -22,8 +22,9 @@ from landbridge.lock import Artifact, Lock
 from landbridge.process import run, tail
 from landbridge.targets import PLATFORMS
 
-# What R's packages are compiled with.
-COMPILER = ("R-core", "R-core-devel")
+# What R's packages are compiled with. conda's R has its own compilers, or those that the stack's
+# system requirements name; it is started by a shell script.
+COMPILER = {"rpm": ("R-core", "R-core-devel"), "conda": ("bash", "coreutils", "sed")}
 # What scripts of packages call; RHEL has them wherever R-core is, and a lock may say so or not.
 TOOLS = (
     *("bash", "bzip2", "coreutils", "diffutils", "file", "findutils", "gawk", "grep", "gzip"),
@@ -62,19 +63,20 @@ class Spec(NamedTuple):
         return _OVERHEAD + sum(rpm.installed_size for rpm in self.rpms)
 
 
-def spec(lock: Lock, target: str, further: Iterable[str] = ()) -> Spec:
+def spec(lock: Lock, target: str, provider: str, further: Iterable[str] = ()) -> Spec:
     """What the root of a target is made of: the compiler and what it needs, by the lock.
 
     Args:
         lock: holds all of it.
         target: kind of node.
+        provider: where R comes from, `rpm` or `conda`.
         further: names of RPMs that packages need to be compiled.
 
     Raises:
         InputError: the lock lacks one of them.
     """
     offered = {a.name: a for a in lock.of("rpm") if target in a.targets}
-    wanted = {*COMPILER, *further}
+    wanted = {*COMPILER[provider], *further}
     if missing := sorted(wanted - offered.keys()):
         raise InputError(
             f"--r-binaries: {target} has no RPM {', '.join(missing)} in the lock, and R packages "
@@ -133,18 +135,18 @@ def make(wanted: Spec, bundle: Path, folder: Path, library: str) -> Root:
         LandbridgeError: this machine cannot make it, or dnf failed.
     """
     _need_machine(wanted.target)
-    place = folder / wanted.target / wanted.key[:16]
-    if not place.is_dir():
-        _make(wanted, bundle, place)
-        for other in set(place.parent.iterdir()) - {place}:
+    here = place(wanted, folder)
+    if not here.is_dir():
+        _make(wanted, bundle, here)
+        for other in set(here.parent.iterdir()) - {here}:
             shutil.rmtree(other)
-    _mount_point(place, library)
-    return Root(place, library)
+    for_all(here, library)
+    return Root(here, library)
 
 
-def is_there(wanted: Spec, folder: Path) -> bool:
-    """Whether the root of a spec is kept from an earlier build."""
-    return (folder / wanted.target / wanted.key[:16]).is_dir()
+def place(wanted: Spec, folder: Path) -> Path:
+    """Where the root of a spec is kept, once it is made."""
+    return folder / wanted.target / wanted.key[:16]
 
 
 def _make(wanted: Spec, bundle: Path, place: Path) -> None:
@@ -155,7 +157,7 @@ def _make(wanted: Spec, bundle: Path, place: Path) -> None:
     new.chmod(0o755)
     need_space(new, wanted.size, f"the root of {wanted.target}")
     for name in _MOUNT_POINTS:
-        _mount_point(new, name)
+        for_all(new, name)
     inside = [*_ALONE, "--mount-proc", "sh", str(_script()), "install", str(new)]
     done = run([*inside, *_dnf(wanted, bundle, new)], package="dnf", check=False)
     if done.returncode:
@@ -192,7 +194,7 @@ def _dnf(wanted: Spec, bundle: Path, root: Path) -> list[str]:
     ]
 
 
-def _mount_point(root: Path, path: str) -> None:
+def for_all(root: Path, path: str) -> None:
     """A folder that everybody can reach, whatever the umask."""
     folder = root
     for part in path.strip("/").split("/"):

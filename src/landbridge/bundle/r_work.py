@@ -8,18 +8,19 @@ again.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from landbridge.bundle import r_root
+from landbridge.bundle.r_conda import Environment, environment_of
 from landbridge.bundle.r_content import Installation, installations, system_rpms, versions
 from landbridge.bundle.r_packages import Packages, hash_of, keys, left_out, packages_of
 from landbridge.ecosystems import Learner
 from landbridge.errors import InputError
 from landbridge.lock import Lock
-from landbridge.stack import Stack
 
 # To be raised when r_root.sh or r_tree.py change what comes out.
 _RECIPE = 1
@@ -61,6 +62,7 @@ class Work(NamedTuple):
         keys: of the results.
         results: those that are in the cache.
         root: what the packages are compiled in.
+        conda: the environment in it that has the R; None for the RPM's.
     """
 
     r: Installation
@@ -69,25 +71,33 @@ class Work(NamedTuple):
     keys: Mapping[str, str]
     results: Mapping[str, Result]
     root: r_root.Spec
+    conda: Environment | None
 
     @property
     def missing(self) -> list[str]:
         """Names of what is not in the cache, sorted."""
         return sorted(self.packages.keys() - self.results.keys())
 
+    def root_bytes(self, folder: Path) -> int:
+        """Bytes of what must be made to compile in, about.
 
-def work_of(stack: Stack, lock: Lock, learner: Learner) -> list[Work]:
+        Args:
+            folder: keeps roots between builds.
+        """
+        place = r_root.place(self.root, folder)
+        found = 0 if place.is_dir() else self.root.size
+        if self.conda and not self.conda.place(place).is_dir():
+            found += self.conda.size
+        return found
+
+
+def work_of(lock: Lock, learner: Learner) -> list[Work]:
     """What there is to do; looks at the lock and the cache, and does nothing.
 
     Raises:
         InputError: a target has no R, or a package of the site library needs another R or
             another version of a neighbour.
     """
-    if stack.r.provider != "rpm":
-        raise InputError(
-            f"--r-binaries: r.provider {stack.r.provider} is not supported",
-            "leave --r-binaries out: conda's own r-* packages are compiled already",
-        )
     packages = packages_of(lock)
     if not packages:
         return []
@@ -96,12 +106,26 @@ def work_of(stack: Stack, lock: Lock, learner: Learner) -> list[Work]:
             f"--r-binaries: there is no R in the lock for {', '.join(without)}",
             "add R-core and R-core-devel to rpm.packages of the stack, and lock it again",
         )
-    return [_work(r, packages, lock, learner) for r in installations(lock)]
+    found = installations(lock)
+    if twice := [path for path, count in Counter(r.path for r in found).items() if count > 1]:
+        raise InputError(
+            f"--r-binaries: two environments have the R of {', '.join(twice)}",
+            "name environments of different R x.y in r.environments: libraries are named after it",
+        )
+    return [_work(r, packages, lock, learner) for r in found]
 
 
 def keep(learner: Learner, key: str, result: Result) -> None:
     """Remember a result, whose file is in the cache."""
     learner.remember(_KIND, key, json.dumps(asdict(result)))
+
+
+def variables(conda: Environment | None) -> dict[str, str]:
+    """What packages are compiled with in their environment; conda's names what is in it."""
+    if not conda:
+        return ENVIRONMENT
+    path = f"{conda.prefix}/bin:{ENVIRONMENT['PATH']}"
+    return {**ENVIRONMENT, "PATH": path, "CONDA_PREFIX": conda.prefix}
 
 
 def roots(learner: Learner) -> Path:
@@ -119,16 +143,14 @@ def _work(r: Installation, packages: Packages, lock: Lock, learner: Learner) -> 
         )
     fitting = {name: package for name, package in packages.items() if name not in reasons}
     system = system_rpms(lock)[r.target]
-    spec = r_root.spec(lock, r.target, {*system["run"], *system["build"]})
-    hashes = keys(fitting, hash_of(spec.key, r.library, _recipe()))
+    provider = "conda" if r.environment else "rpm"
+    spec = r_root.spec(lock, r.target, provider, {*system["run"], *system["build"]})
+    conda = environment_of(lock, r.environment) if r.environment else None
+    recipe = repr((_RECIPE, INSTALL, variables(conda)))
+    hashes = keys(fitting, hash_of(spec.key, r.library, recipe))
     known = {name: _recall(learner, key) for name, key in hashes.items()}
     results = {name: result for name, result in known.items() if result}
-    return Work(r, fitting, reasons, hashes, results, spec)
-
-
-def _recipe() -> str:
-    """How packages are compiled, as far as it can change what comes out."""
-    return repr((_RECIPE, INSTALL, ENVIRONMENT))
+    return Work(r, fitting, reasons, hashes, results, spec, conda)
 
 
 def _recall(learner: Learner, key: str) -> Result | None:

@@ -1,4 +1,4 @@
-"""The solver of conda packages in a process of its own.
+"""The solver and installer of conda packages in a process of its own.
 
 py-rattler's runtime may abort while the interpreter shuts down, after the work is done: this
 process says its answer and leaves without a shutdown. It reads files and nothing else: what
@@ -104,9 +104,36 @@ def sizes(job: dict[str, Any]) -> dict[str, int]:
     }
 
 
+def install(job: dict[str, Any]) -> None:
+    """Install packages of a channel on disk, in a folder that gets its path only afterwards."""
+    os.umask(0o022)  # whatever the builder's: nobody must be able to read them
+    channel, wanted = Path(job["channel"]), set(job["files"])
+    records: list[rattler.RepoDataRecord] = []
+    for subdir in sorted({file.split("/")[0] for file in wanted}):
+        data = rattler.RepoData.from_path(channel / subdir / "repodata.json")
+        known = data.into_repo_data(Channel(channel.as_uri()))
+        found = {f"{subdir}/{record.file_name}": record for record in known}
+        records += [found[file] for file in wanted & found.keys()]
+        wanted -= found.keys()
+    if wanted:
+        raise SystemExit(f"not in the channel's index: {', '.join(sorted(wanted))}")
+    asyncio.run(_install(job, records))
+
+
+async def _install(job: dict[str, Any], records: list[rattler.RepoDataRecord]) -> None:
+    await rattler.install(
+        records,
+        job["place"],
+        cache_dir=job["cache"],
+        show_progress=False,
+        client=rattler.Client(),
+        alternative_target_prefix=job["prefix"],
+    )
+
+
 def main() -> None:
     """Answer one job and be gone."""
-    work = {"channels": channels, "solve": solve, "sizes": sizes}
+    work = {"channels": channels, "solve": solve, "sizes": sizes, "install": install}
     job = json.load(sys.stdin)
     json.dump(work[job["work"]](job), sys.stdout)
     sys.stdout.flush()

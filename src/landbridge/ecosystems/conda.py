@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -73,16 +74,38 @@ def index(root: Path, lock: Lock, _learner: Learner) -> None:
         records = {a.file: a.record for a in mine}
         text = json.dumps(_repodata(subdir, records), indent=1, sort_keys=True) + "\n"
         write_file(root / CHANNEL / subdir / "repodata.json", text)
-    digests = {a.path.removeprefix(f"{CHANNEL}/"): a.sha256 for a in artifacts}
-    for name, files in lock.environments.items():
-        lines = [f"{file}#{digests[file]}" for file in files]
-        text = "\n".join([f"# platform: {platform.conda_subdir}", "@EXPLICIT", *lines, ""])
-        write_file(root / explicit_list(name, platform.conda_subdir), text)
+    for name in lock.environments:
+        write_file(root / explicit_list(name, platform.conda_subdir), explicit_text(name, lock))
 
 
 def explicit_list(environment: str, subdir: str) -> str:
     """Path in the bundle of an environment's explicit list."""
     return f"{ENVIRONMENTS}/{environment}.{subdir}.txt"
+
+
+def explicit_text(environment: str, lock: Lock) -> str:
+    """The explicit list of an environment: what nodes install, and name its installation after."""
+    digests = {a.path.removeprefix(f"{CHANNEL}/"): a.sha256 for a in lock.of("conda")}
+    lines = [f"{file}#{digests[file]}" for file in lock.environments[environment]]
+    subdir = lowest(lock.targets).conda_subdir
+    return "\n".join([f"# platform: {subdir}", "@EXPLICIT", *lines, ""])
+
+
+def install(channel: Path, files: Sequence[str], place: Path, prefix: str, cache: Path) -> None:
+    """Install packages of a channel in a folder that will be `prefix` to what runs there.
+
+    Args:
+        channel: folder of the channel.
+        files: the packages, relative to it.
+        place: the folder.
+        prefix: the path that is written into the files.
+        cache: takes the unpacked packages; on one filesystem with `place`, files are hard links.
+
+    Raises:
+        LandbridgeError: py-rattler failed; the message has its words.
+    """
+    job = {"channel": str(channel), "files": list(files), "place": str(place)}
+    _ask_rattler("install", **job, prefix=prefix, cache=str(cache))
 
 
 def unpacked_bytes(files: list[Path]) -> list[int]:

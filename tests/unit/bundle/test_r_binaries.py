@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from landbridge.bundle import r_binaries, r_content, r_root, r_work
+from landbridge.bundle import r_binaries, r_conda, r_content, r_root, r_work
 from landbridge.bundle.build import Options, _inputs_hash
 from landbridge.bundle.fetch import Cache
 from landbridge.bundle.plan import Compiling, _compiling, _Looked
@@ -44,6 +44,24 @@ class FakeRoot(r_root.Root):
         return subprocess.Popen(script, stdout=output, stderr=output)
 
 
+def conda_packages(*names: str, sha256: str = "1" * 64) -> list[Artifact]:
+    """conda packages of version 4.5.2, all for `linux-64`."""
+    places = {name: f"conda/linux-64/{name}-4.5.2-0.conda" for name in names}
+    return [
+        Artifact(
+            ecosystem="conda",
+            name=name,
+            version="4.5.2",
+            build="0",
+            path=path,
+            url="https://mirror.example/x",
+            sha256=sha256,
+            size=1000,
+        )
+        for name, path in places.items()
+    ]
+
+
 class Carried:
     """A stack of small R packages, whose sources are in a cache."""
 
@@ -52,6 +70,8 @@ class Carried:
         self.stack = Stack(name="s", targets=[TARGET])
         self.rpms = [rpm("R-core", "0:4.2.2"), rpm("R-core-devel", "0:4.2.2")]
         self.artifacts: dict[str, Artifact] = {}
+        # Packages of the conda environment that R is in, where it is not the RPM's.
+        self.conda: list[Artifact] = []
 
     def add(self, name: str, imports: str = "", **files: str) -> None:
         """Carry a package, in place of one of the same name."""
@@ -77,20 +97,28 @@ class Carried:
 
     @property
     def lock(self) -> Lock:
-        artifacts = [*self.rpms, *self.artifacts.values()]
-        return Lock(stack="s", targets=[TARGET], artifacts=artifacts)
+        artifacts = [*self.rpms, *self.artifacts.values(), *self.conda]
+        provider = "conda" if self.conda else "rpm"
+        names = ["r"] if self.conda else []
+        return Lock(
+            stack="s",
+            wanted={"r": {"provider": provider, "environments": names}},
+            targets=[TARGET],
+            environments={n: [a.path.removeprefix("conda/") for a in self.conda] for n in names},
+            artifacts=artifacts,
+        )
 
     def make(self, bundle: str) -> tuple[set[str], Path]:
         """Build; what was compiled for it, and its repository."""
         log = self.folder / "installed"
         log.write_text("")
         root = self.folder / bundle
-        r_binaries.make(root, self.stack, self.lock, self.cache, lambda _line: None)
+        r_binaries.make(root, self.lock, self.cache, lambda _line: None)
         return set(log.read_text().split()), root / "cran/binaries/el9-x86_64/4.2/src/contrib"
 
     def plan(self) -> Compiling:
         cache = _Looked(self.cache.root)
-        (work,) = r_work.work_of(self.stack, self.lock, cache)
+        (work,) = r_work.work_of(self.lock, cache)
         return _compiling(work, cache)
 
 
@@ -247,12 +275,50 @@ def test_a_package_of_a_project_that_does_not_fit_is_left_to_the_sources(carried
     assert carried.plan().left_out == {"other": "needs R (>= 4.3), and R is 4.2.2"}
 
 
-def test_conda_as_the_provider_is_refused(carried: Carried) -> None:
-    conda = {"environments": {"r": {"packages": ["r-base"]}}}
-    r = {"provider": "conda", "environments": ["r"]}
-    carried.stack = Stack.model_validate({"name": "s", "targets": [TARGET], "conda": conda, "r": r})
-    with pytest.raises(InputError, match="provider conda is not supported"):
-        carried.make("one")
+@pytest.fixture
+def with_conda(carried: Carried, monkeypatch: pytest.MonkeyPatch) -> Carried:
+    """R is conda's; its environment is not installed, for there is no channel."""
+    monkeypatch.setattr(r_conda, "install", lambda *_: None)
+    carried.rpms = [rpm(name, "0:1") for name in ("bash", "coreutils", "sed")]
+    carried.conda = conda_packages("r-base", "libcurl")
+    return carried
+
+
+def test_what_is_compiled_for_condas_r_has_a_place_of_its_own(with_conda: Carried) -> None:
+    assert with_conda.make("one")[0] == {"low", "middle", "top", "other"}
+    contrib = with_conda.folder / "one/cran/binaries/el9-x86_64/conda-4.5/src/contrib"
+    assert (contrib / "top_1.0.tar.gz").is_file()
+    found = r_content.section(contrib.parents[5], with_conda.stack, with_conda.lock)
+    assert found["binaries"] == {TARGET: {"4.5": "cran/binaries/el9-x86_64/conda-4.5"}}
+
+
+def test_any_other_package_of_condas_environment_compiles_everything(with_conda: Carried) -> None:
+    with_conda.make("one")
+    assert with_conda.make("two")[0] == set()
+    with_conda.conda = conda_packages("r-base", "libcurl", sha256="2" * 64)
+    assert with_conda.make("three")[0] == {"low", "middle", "top", "other"}
+
+
+def test_condas_programs_come_before_the_systems(with_conda: Carried) -> None:
+    (work,) = r_work.work_of(with_conda.lock, with_conda.cache)
+    assert work.conda is not None
+    given = r_work.variables(work.conda)
+    assert given["PATH"].split(":")[0] == f"{work.conda.prefix}/bin"
+    assert given["CONDA_PREFIX"] == work.conda.prefix
+
+
+def test_the_plan_counts_condas_environment_with_the_root(with_conda: Carried) -> None:
+    (work,) = r_work.work_of(with_conda.lock, with_conda.cache)
+    assert with_conda.plan().root_bytes == work.root.size + 10000
+
+
+def test_two_environments_of_one_r_are_refused(with_conda: Carried) -> None:
+    lock = with_conda.lock
+    both = {"r": lock.environments["r"], "s": lock.environments["r"]}
+    wanted = {"r": {"provider": "conda", "environments": ["r", "s"]}}
+    twice = lock.model_copy(update={"environments": both, "wanted": wanted})
+    with pytest.raises(InputError, match=r"two environments have the R of .*conda-4\.5"):
+        r_work.work_of(twice, with_conda.cache)
 
 
 def test_with_and_without_binaries_are_different_inputs(tmp_path: Path) -> None:
@@ -281,11 +347,11 @@ def test_the_root_holds_the_compiler_what_it_needs_and_what_packages_ask_for() -
         rpm("podman", "0:5"),
     ]
     lock = Lock(stack="s", targets=[TARGET], artifacts=rpms)
-    found = r_root.spec(lock, TARGET, ["libxml2-devel"])
+    found = r_root.spec(lock, TARGET, "rpm", ["libxml2-devel"])
     assert [rpm.name for rpm in found.rpms] == [
         *("R-core", "R-core-devel", "gcc", "glibc", "sed", "libxml2-devel")
     ]
-    assert found.key != r_root.spec(lock, TARGET).key
+    assert found.key != r_root.spec(lock, TARGET, "rpm").key
 
 
 def test_content_tells_what_roles_want_to_know(carried: Carried) -> None:

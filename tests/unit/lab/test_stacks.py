@@ -10,7 +10,7 @@ from landbridge.stack import Stack, load_stack
 from tests.lab import bundle
 
 SOURCES = bundle.ROOT / "stacks" / "sources.example.yml"
-STACKS = {name: path for name, (path, _) in bundle.STACKS.items()} | {"minimal": bundle.STACK}
+STACKS = bundle.STACKS | {"minimal": bundle.STACK}
 
 
 def loaded(path: Path) -> Stack:
