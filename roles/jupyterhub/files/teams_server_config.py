@@ -1,0 +1,27 @@
+"""Collaboration is for the servers of teams; a user's own gets a link to the teams' folders."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+c = get_config()  # noqa: F821 - Jupyter puts it here
+
+folder = os.environ.get("LANDBRIDGE_TEAM_FOLDER")
+folders = os.environ.get("LANDBRIDGE_TEAM_FOLDERS")
+c.YDocExtension.disable_rtc = not folder
+
+if folder:
+    c.ServerApp.root_dir = folder
+    # The team's folder holds documents and nothing of the server's own.
+    own = Path.home() / ".local/share/jupyter"
+    own.mkdir(parents=True, exist_ok=True)
+    c.SQLiteYStore.db_path = str(own / "collaboration.db")
+    c.YDocExtension.session_store_path = str(own / "collaboration_sessions.json")
+    # History of edits that nobody has touched for a week is folded together.
+    c.SQLiteYStore.squash_after_inactivity_of = 7 * 24 * 3600
+    # Seconds that the server believes what the hub said about who may use it.
+    c.HubOAuth.cache_max_age = 30
+elif folders and any(os.access(team, os.R_OK | os.X_OK) for team in Path(folders).glob("*")):
+    # What is called so already stays.
+    with suppress(FileExistsError):
+        (Path.home() / "teams").symlink_to(folders)
