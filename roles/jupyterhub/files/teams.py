@@ -28,8 +28,8 @@ def configure(c, teams, templates):
     c.Authenticator.auth_refresh_age = REFRESH_SECONDS
     c.JupyterHub.load_roles = [
         *c.JupyterHub.get("load_roles", []),
-        # The hub then knows the accounts as users; the role gives them nothing.
-        {"name": "team-accounts", "scopes": [], "users": list(accounts)},
+        # The hub then knows the accounts as users; the role gives them what every user has.
+        {"name": "team-accounts", "scopes": ["self"], "users": list(accounts)},
         *map(members_role, accounts),
     ]
     # No values of the node: only whether a server is a team's, and where its documents are.

@@ -173,14 +173,13 @@ def outsider(browser, account):
 
 def main(url, user, account, folder, role):
     """Everything that was answered."""
-    with logged_in(url, user) as browser:
-        home = browser.get("/hub/home").text
-        told = (
-            outsider(browser, account)
-            if role == "outsider"
-            else member(browser, url, user, account, folder)
-        )
-        return {"link": f"/hub/spawn/{account}" in home, **told}
+    browser = logged_in(url, user)
+    home = browser.get("/hub/home").text
+    if role == "outsider":
+        told = outsider(browser, account)
+    else:
+        told = member(browser, url, user, account, folder)
+    return {"link": f"/hub/spawn/{account}" in home, **told}
 
 
 if __name__ == "__main__":
