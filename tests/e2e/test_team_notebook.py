@@ -25,7 +25,8 @@ from tests.lab import nodes
 AREAS = "preflight,toolkit,repositories,conda,r,jupyterhub"
 TEAM = {"name": "pricing", "members": ["alice", "bob"]}
 ACCOUNT = "team-pricing"
-FILE = "/srv/teams/pricing/shared.ipynb"
+FOLDER = "/srv/teams/pricing"
+FILE = f"{FOLDER}/shared.ipynb"
 USERS = ("alice", "bob", "carol")
 MAKE_USERS = """
 for user in alice bob carol; do
@@ -33,11 +34,9 @@ for user in alice bob carol; do
 done
 echo 'umask 077' >> ~alice/.bash_profile
 """
-CELL = {"cell_type": "code", "metadata": {}, "outputs": [], "execution_count": None}
-DOCUMENT = {
-    "cells": [{**CELL, "id": "both", "source": "# alice: \n# bob: "}],
-    "metadata": {"kernelspec": {"name": "datascience", "display_name": "Python"}},
-    **{"nbformat": 4, "nbformat_minor": 5},
+PLOTS = {
+    "datascience": "import matplotlib.pyplot as plt\nplt.plot([1, 4, 9])\nplt.show()",
+    "ir": "plot(mtcars$wt, mtcars$mpg)",
 }
 WORDS = {"alice": "the quick brown fox", "bob": "jumps over a lazy dog"}
 # The machine is busy with other stories: what takes no second is shown by the best of some tries.
@@ -69,10 +68,10 @@ class User:
         self.page.get_by_role("button", name="Sign in").click()
         expect(self.page.locator("#start")).to_be_visible()
 
-    def open_notebook(self) -> None:
-        """The team's notebook, in a page that is loaded anew."""
-        self.page.goto(f"{self.url}/user/{ACCOUNT}/lab/tree/shared.ipynb")
-        expect(self.text).to_contain_text("# alice:")
+    def open_notebook(self, name: str = "shared", shows: str = "# alice:") -> None:
+        """A notebook of the team's, in a page that is loaded anew."""
+        self.page.goto(f"{self.url}/user/{ACCOUNT}/lab/tree/{name}.ipynb")
+        expect(self.text).to_contain_text(shows)
 
     def go_to_end_of(self, line: int) -> None:
         """Put the cursor where one is about to type."""
@@ -97,6 +96,16 @@ class User:
 def must(ended: Ended) -> str:
     assert ended.code == 0, ended.output[-6000:]
     return ended.output
+
+
+def put_notebook(node: LabNode, name: str, kernel: str, source: str) -> Ended:
+    """A member puts a notebook of one cell into the team's folder, from a shell of hers."""
+    cell = {"cell_type": "code", "id": "c0", "metadata": {}, "source": source}
+    cell |= {"outputs": [], "execution_count": None}
+    metadata = {"kernelspec": {"name": kernel, "display_name": kernel}}
+    text = json.dumps({"cells": [cell], "metadata": metadata, "nbformat": 4, "nbformat_minor": 5})
+    script = f"umask; cat > {FOLDER}/{name}.ipynb <<'EOT'\n{text}\nEOT"
+    return node.run(f"runuser -l alice -c {shlex.quote(script)}")
 
 
 def until(done: Callable[[], bool], what: str) -> None:
@@ -163,8 +172,8 @@ def saved(node: LabNode) -> Callable[..., None]:
 
 
 def test_a_members_file_is_the_teams(node: LabNode) -> None:
-    write = f"umask; cat > {FILE} <<'EOT'\n{json.dumps(DOCUMENT)}\nEOT"
-    assert must(node.run(f"runuser -l alice -c {shlex.quote(write)}")).strip() == "0077"
+    put = put_notebook(node, "shared", "datascience", "# alice: \n# bob: ")
+    assert must(put).strip() == "0077"
     assert must(node.run(f"stat -c '%U %G %a' {FILE}")).strip() == f"alice {ACCOUNT} 660"
     assert node.run(f"runuser -l carol -c 'cat {FILE}'").code != 0
 
@@ -211,7 +220,8 @@ def test_an_edit_is_seen_within_a_second(alice: User, bob: User) -> None:
 
 def test_each_sees_who_the_other_is(alice: User, bob: User) -> None:
     for user, other in ((alice, bob), (bob, alice)):
-        expect(user.page.locator(".jp-Notebook .cm-ySelectionInfo").first).to_have_text(other.name)
+        other.page.keyboard.press("ArrowLeft")  # a cursor that moves shows whose it is
+        expect(user.page.locator(".jp-remote-userFlag-name")).to_have_text(other.name)
     alice.picture("collaboration")
 
 
@@ -255,6 +265,19 @@ def test_the_server_restarts_and_nothing_is_lost(
     saved("up to the last letter", *WORDS.values())
 
 
+@pytest.mark.parametrize("kernel", PLOTS)
+def test_a_plot_that_one_makes_both_see(node: LabNode, alice: User, bob: User, kernel: str) -> None:
+    must(put_notebook(node, kernel, kernel, PLOTS[kernel]))
+    for user in (alice, bob):
+        user.open_notebook(kernel, "plot(")
+    alice.text.click()
+    alice.page.keyboard.press("Shift+Enter")
+    for user in (alice, bob):
+        picture = user.page.locator(".jp-OutputArea-output img")
+        expect(picture).to_be_visible()
+        assert picture.evaluate("image => image.naturalWidth") > 200
+
+
 def test_somebody_else_is_refused(users: dict[str, User]) -> None:
     carol = users["carol"]
     carol.log_in()
@@ -265,6 +288,18 @@ def test_somebody_else_is_refused(users: dict[str, User]) -> None:
         assert answer.status in (403, 404)
         expect(carol.page.locator(".jp-Launcher, .jp-Notebook")).to_have_count(0)
     assert carol.hub("DELETE", f"/users/{ACCOUNT}/server").status in (403, 404)
+
+
+def test_a_team_that_is_dropped_keeps_its_files_and_nothing_else(
+    node: LabNode, alice: User
+) -> None:
+    unit = f"jupyter-{ACCOUNT}-singleuser.service"
+    assert must(node.run(f"systemctl is-active {unit}")).strip() == "active"
+    (node.folder / "group_vars/all.yml").write_text(yaml.safe_dump({"jupyterhub_teams": []}))
+    must(node.apply("--tags", "preflight,jupyterhub"))
+    assert node.run(f"systemctl is-active {unit}").code != 0
+    assert alice.hub("POST", f"/users/{ACCOUNT}/server").status in (403, 404)
+    assert WORDS["alice"] in must(node.run(f"cat {FILE}"))
 
 
 def test_no_packet_was_meant_for_outside(node: LabNode) -> None:
