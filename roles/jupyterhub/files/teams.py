@@ -32,7 +32,12 @@ def configure(c, teams, templates):
         {"name": "team-accounts", "scopes": ["self"], "users": list(accounts)},
         *map(members_role, accounts),
     ]
-    # No values of the node: only whether a server is a team's, and where its documents are.
+    # Whoever is a member has not to confirm, after each start of the server, that it may know them.
+    c.JupyterHub.tornado_settings = {
+        **c.JupyterHub.get("tornado_settings", {}),
+        "oauth_no_confirm_list": {f"jupyterhub-user-{account}" for account in accounts},
+    }
+    # For teams_server_config.py: whether a server is a team's, and where documents are.
     c.Spawner.environment["LANDBRIDGE_TEAM_FOLDERS"] = teams["folders"]
     c.Spawner.environment["LANDBRIDGE_TEAM_FOLDER"] = lambda spawner: accounts.get(
         spawner.user.name, {}
