@@ -88,7 +88,7 @@ class User:
         )
 
     def picture(self, name: str, after: int = 0) -> None:
-        """A picture for the documentation, where somebody asks for it; `after` some ms of fading."""
+        """A picture for the documentation, where somebody asks for it; `after` some ms."""
         if (folder := os.environ.get("LANDBRIDGE_SCREENSHOTS")) and self.name == "alice":
             self.page.wait_for_timeout(after)
             self.page.screenshot(path=Path(folder, f"{name}.png"))

@@ -1,5 +1,6 @@
 """Collaboration is for the servers of teams; a user's own gets a link to the teams' folders."""
 
+import asyncio
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -10,7 +11,31 @@ folder = os.environ.get("LANDBRIDGE_TEAM_FOLDER")
 folders = os.environ.get("LANDBRIDGE_TEAM_FOLDERS")
 c.YDocExtension.disable_rtc = not folder
 
+
+def save_before_the_end():
+    """Have a server that stops write down what it has not saved yet.
+
+    jupyter-server-ydoc saves when nobody has typed for a while, and drops what then is due when it
+    is stopped: the last words would be gone, for at the next start the file is right.
+    """
+    # Not at the top: users' own servers start without jupyter-collaboration, too.
+    from jupyter_server_ydoc.rooms import DocumentRoom  # noqa: PLC0415
+    from jupyter_server_ydoc.websocketserver import JupyterWebsocketServer  # noqa: PLC0415
+
+    clean = JupyterWebsocketServer.clean
+
+    async def save_and_clean(self):
+        rooms = [room for room in self.rooms.values() if isinstance(room, DocumentRoom)]
+        await asyncio.gather(*(task for room in rooms if (task := room._save_to_disc())))
+        await clean(self)
+
+    JupyterWebsocketServer.clean = save_and_clean
+
+
 if folder:
+    save_before_the_end()
+    # A server that is killed loses no more than this.
+    c.YDocExtension.document_save_delay = 0.5
     c.ServerApp.root_dir = folder
     # The team's folder holds documents and nothing of the server's own.
     own = Path.home() / ".local/share/jupyter"
