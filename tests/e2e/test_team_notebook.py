@@ -56,8 +56,8 @@ class User:
 
     @property
     def text(self) -> Locator:
-        """The text of the notebook's first cell."""
-        return self.page.locator(".jp-Notebook .jp-CodeCell .cm-content").first
+        """The text of the first cell of the notebook that is in front."""
+        return self.page.locator(".jp-NotebookPanel:visible .jp-CodeCell .cm-content").first
 
     def log_in(self) -> None:
         """Through the hub's form; ends at the hub's home."""
@@ -273,7 +273,7 @@ def test_a_plot_that_one_makes_both_see(node: LabNode, alice: User, bob: User, k
     alice.text.click()
     alice.page.keyboard.press("Shift+Enter")
     for user in (alice, bob):
-        picture = user.page.locator(".jp-OutputArea-output img")
+        picture = user.page.locator(".jp-NotebookPanel:visible .jp-OutputArea-output img")
         expect(picture).to_be_visible()
         assert picture.evaluate("image => image.naturalWidth") > 200
 
