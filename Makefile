@@ -13,6 +13,8 @@ LAB_PACKAGES := podman crun netavark aardvark-dns conmon catatonit fuse-overlayf
   uidmap skopeo dnf python3-dnf rpm createrepo-c debootstrap dpkg-dev nftables iptables iproute2 socat \
   patchelf binutils docker-registry busybox-static gnupg openssh-client gcc libc6-dev git \
   faketime zstd
+# The browser of the stories about notebooks.
+LAB_PACKAGES += chromium
 # Unit tests of R's modules and indexes ask the real R.
 LAB_PACKAGES += r-base-core
 

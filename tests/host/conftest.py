@@ -59,6 +59,17 @@ def kernels(node: Node) -> list[str]:
     return python + r_kernels(node) if hub(node) else []
 
 
+def teams(node: Node) -> list[dict[str, Any]]:
+    """The teams that share a server, where role jupyterhub has ended."""
+    return list(node.promised("jupyterhub_teams").get("teams", [])) if hub(node) else []
+
+
+def local_teams(node: Node) -> list[dict[str, Any]]:
+    """Those whose group is the node's own, so that a user can be put into it."""
+    files = ("getent", "--service=files", "group")
+    return [t for t in teams(node) if node.run(*files, t.get("group", f"team-{t['name']}")).rc == 0]
+
+
 def r_of_bundle(node: Node) -> list[str]:
     """Major and minor versions of the bundle's R for the node, the default one first."""
     return [version.rpartition(".")[0] for version in node.content["r"]["versions"][node.target]]
@@ -172,6 +183,8 @@ THINGS: dict[str, Callable[[Node], list[Any]]] = {
     "r_service": lambda node: list(node.promised("r").get("services", [])),
     "hub": hub,
     "kernel": kernels,
+    "team": teams,
+    "local_team": local_teams,
     "counter": packet_counter,
     "podman": podman,
     "image_user": image_users,

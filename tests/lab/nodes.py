@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import subprocess
+import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -147,6 +151,44 @@ def ssh_config(*names: str) -> str:
         "  UserKnownHostsFile /dev/null\n  LogLevel ERROR\n"
         for node in map(find, names)
     )
+
+
+@contextlib.contextmanager
+def forwarded(name: str, port: int) -> Iterator[int]:
+    """A port of the machine's loopback that leads to one of the node's, as users' tunnels do.
+
+    Raises:
+        NodeError: ssh did not open it; what it said is in the message.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        local = int(probe.getsockname()[1])
+    with tempfile.NamedTemporaryFile("w+") as config, tempfile.TemporaryFile("w+") as log:
+        config.write(ssh_config(name))
+        config.flush()
+        options = ["-o", "ExitOnForwardFailure=yes", "-L", f"127.0.0.1:{local}:127.0.0.1:{port}"]
+        tunnel = subprocess.Popen(
+            ["ssh", "-N", "-F", config.name, *options, name],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+        try:
+            deadline = time.monotonic() + _BOOT_SECONDS
+            while not _listens(local):
+                if tunnel.poll() is not None or time.monotonic() > deadline:
+                    log.seek(0)
+                    raise NodeError(f"no tunnel to port {port} of {name}: {log.read()}")
+                time.sleep(0.1)
+            yield local
+        finally:
+            tunnel.terminate()
+            tunnel.wait()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def down() -> None:

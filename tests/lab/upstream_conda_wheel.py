@@ -33,9 +33,13 @@ CONDA_NAMES = {
     "jupyter-core": "jupyter_core",
     "jupyter-events": "jupyter_events",
     "jupyter-server": "jupyter_server",
+    "jupyter-server-fileid": "jupyter_server_fileid",
     "jupyter-server-terminals": "jupyter_server_terminals",
+    "jupyter-ydoc": "jupyter_ydoc",
     "jupyterlab-pygments": "jupyterlab_pygments",
     "jupyterlab-server": "jupyterlab_server",
+    # The whole of `matplotlib` brings a desktop toolkit along.
+    "matplotlib": "matplotlib-base",
     "prometheus-client": "prometheus_client",
     "pure-eval": "pure_eval",
     "stack-data": "stack_data",

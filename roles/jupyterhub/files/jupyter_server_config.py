@@ -27,3 +27,5 @@ class StackKernels(KernelSpecManager):
 
 c.ServerApp.kernel_spec_manager_class = StackKernels
 c.KernelSpecManager.ensure_native_kernel = False
+
+load_subconfig("teams_server_config.py")  # noqa: F821 - Jupyter puts it here

@@ -2,8 +2,10 @@
 
 import json
 from pathlib import Path
+from runpy import run_path
 
-values = json.loads((Path(__file__).parent / "values.json").read_text())
+here = Path(__file__).parent
+values = json.loads((here / "values.json").read_text())
 prefix = values["prefix"]
 
 c = get_config()  # noqa: F821 - JupyterHub puts it here
@@ -50,3 +52,7 @@ c.SystemdSpawner.isolate_tmp = values["private_tmp"]
 c.SystemdSpawner.isolate_devices = values["private_devices"]
 c.SystemdSpawner.disable_user_sudo = values["no_new_privileges"]
 c.SystemdSpawner.unit_extra_properties = values["unit_properties"]
+
+# Servers that teams share. Last, because it builds on the authenticator that is chosen above.
+teams = json.loads((here / "teams.json").read_text())
+run_path(str(here / "teams.py"))["configure"](c, teams, str(here / "templates"))

@@ -1,4 +1,4 @@
-"""A role's tasks/validate.yml, run on values good and bad.
+"""A role's tasks that judge variables, run on values good and bad.
 
 One run of ansible-playbook judges them all; of a bad value, only the tasks that name its variable.
 """
@@ -26,12 +26,13 @@ class Validation:
     Args:
         role: its name.
         facts: what the node's facts are.
+        file: which of the role's files of tasks.
     """
 
-    def __init__(self, role: str, facts: Values) -> None:
+    def __init__(self, role: str, facts: Values, file: str = "validate.yml") -> None:
         self.role, self.facts = ROLES / role, facts
         self.word = re.compile(rf"\b{role}_\w+")
-        self.tasks: list[Task] = yaml.safe_load((self.role / "tasks/validate.yml").read_text())
+        self.tasks: list[Task] = yaml.safe_load((self.role / "tasks" / file).read_text())
         specs = yaml.safe_load((self.role / "meta/argument_specs.yml").read_text())
         self.variables = set(specs["argument_specs"]["main"]["options"])
 
