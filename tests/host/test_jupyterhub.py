@@ -32,9 +32,10 @@ def session(node: Node, user_of: Callable[[Node], str]) -> dict[str, Any]:
         settings = json.loads(node.output("cat", SETTINGS))
         user = user_of(node)
         node.output("usermod", "--append", "--groups", settings["allowed_groups"][0], user)
-        arguments = [settings["bind_url"], user, *node.facts.kernelspecs]
+        arguments = [json.dumps(settings), user, *node.facts.kernelspecs]
         python = f"{settings['prefix']}/bin/python"
-        sessions[node] = node.script(SESSION, arguments, python=python)
+        told = node.script(SESSION, arguments, python=python)
+        sessions[node] = {**told, "settings": settings}
     return sessions[node]
 
 
@@ -47,6 +48,41 @@ def test_unit_is_active(node: Node, unit: str) -> None:
 @on_hubs
 def test_api_refuses_strangers(session: dict[str, Any]) -> None:
     assert session["anonymous"] == 403
+
+
+@on_hubs
+def test_answers_are_for_no_frame_and_no_guess(session: dict[str, Any]) -> None:
+    for path, headers in session["headers"].items():
+        assert headers["x-content-type-options"] == "nosniff", path
+        assert headers["referrer-policy"] == "same-origin", path
+    policy = session["headers"]["/hub/login"]["content-security-policy"]
+    assert "frame-ancestors 'none'" in policy
+    assert "default-src 'self'" in policy
+
+
+@on_hubs
+def test_answers_hide_versions(session: dict[str, Any]) -> None:
+    for path, headers in session["headers"].items():
+        assert not {"server", "x-powered-by", "x-jupyterhub-version"} & set(headers), path
+
+
+@on_hubs
+def test_browsers_stay_with_tls(session: dict[str, Any]) -> None:
+    tls, seconds = session["settings"]["tls"], session["settings"]["hsts_seconds"]
+    wanted = f"max-age={seconds}" if tls and seconds else None
+    for path, headers in session["headers"].items():
+        assert headers.get("strict-transport-security") == wanted, path
+
+
+@on_hubs
+def test_cookies_are_kept_to_the_hub(session: dict[str, Any]) -> None:
+    cookies = session["cookies"]
+    assert "jupyterhub-hub-login" in cookies
+    for name, flags in cookies.items():
+        assert flags["samesite"] == "Lax", name
+        assert flags["secure"] == session["settings"]["tls"], name
+        # Scripts of the hub's pages send this one back.
+        assert flags["httponly"] or name == "_xsrf", name
 
 
 @on_hubs

@@ -1,7 +1,12 @@
 """JupyterHub as Landbridge runs it; the node's values are in values.json beside this file."""
 
 import json
+import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from landbridge_hub import web
 
 values = json.loads((Path(__file__).parent / "values.json").read_text())
 prefix = values["prefix"]
@@ -18,10 +23,12 @@ c.ConfigurableHTTPProxy.api_url = f"http://127.0.0.1:{values['proxy_api_port']}"
 c.JupyterHub.cleanup_proxy = False
 c.JupyterHub.cleanup_servers = False
 
-# State. The schema of an older hub is migrated at the start; SQLite files are copied before.
-c.JupyterHub.cookie_secret_file = f"{values['state']}/cookie_secret"
+# State, but for the cookie secret, which is in the environment. The schema of an older hub is
+# migrated at the start; SQLite files are copied before.
 c.JupyterHub.db_url = f"sqlite:///{values['state']}/jupyterhub.sqlite"
 c.JupyterHub.upgrade_db = True
+
+web.configure(c, values)
 
 # Any PAM user of the groups may log in. Sessions are not opened: the user's server is a systemd
 # unit of its own and not a child of the hub.

@@ -1,8 +1,8 @@
 """One user's session with JupyterHub over HTTP, from the login form to a notebook's output.
 
 Run on the node as root by the Python of environment `jupyterhub` (for tornado's websockets).
-Arguments: hub's URL, an existing user, names of kernels. The user gets a random password, which
-never leaves this process. Prints what was answered; judging it is the caller's work.
+Arguments: the hub's settings as JSON, an existing user, names of kernels. The user gets a random
+password, which never leaves this process. Prints what was answered; the caller judges it.
 """
 
 import asyncio
@@ -10,6 +10,7 @@ import http.cookiejar
 import json
 import re
 import secrets
+import ssl
 import subprocess
 import sys
 import time
@@ -23,19 +24,33 @@ from tornado.websocket import websocket_connect
 
 START_SECONDS = 90
 CELL_SECONDS = 90
+# From the hub, from its static files, and from the proxy itself for what nobody serves.
+PATHS = ("/hub/login", "/hub/static/favicon.ico", "/hub/api/users")
 # The product is in no source line: a frontend that echoes the source cannot pass.
 CELLS = {"python": "print(6 * 7 * 1001)", "R": "cat(6 * 7 * 1001)"}
+
+
+def trust(settings):
+    """Believe the hub's own certificate; it is for names, and the checks go to an address."""
+    if not settings["tls"]:
+        return None
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.load_verify_locations(settings["certificate"])
+    return context
 
 
 class Browser:
     """A browser: cookies, redirects, the login form."""
 
-    def __init__(self, url):
+    def __init__(self, url, trusted):
         self.url = url
         self.cookies = http.cookiejar.CookieJar()
-        # The hub is at a loopback address: a proxy of the environment has no part in it.
+        # The hub is on this node: a proxy of the environment has no part in it.
         self._opener = urllib.request.build_opener(
-            urllib.request.ProxyHandler({}), urllib.request.HTTPCookieProcessor(self.cookies)
+            urllib.request.ProxyHandler({}),
+            urllib.request.HTTPSHandler(context=trusted),
+            urllib.request.HTTPCookieProcessor(self.cookies),
         )
 
     def request(self, method, path, data=None, headers=None):
@@ -48,6 +63,15 @@ class Browser:
                 return answer.status, answer.url, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, self.url + path, error.read().decode()
+
+    def headers(self, path):
+        """The headers of an answer, in lower case, as the proxy passes them on."""
+        try:
+            with self._opener.open(self.url + path, timeout=60) as answer:
+                given = answer.headers
+        except urllib.error.HTTPError as error:
+            given = error.headers
+        return {name.lower(): value for name, value in given.items()}
 
     def login(self, user, password):
         """Fill in the login form as it is served; status and final URL."""
@@ -74,8 +98,9 @@ class Browser:
 class Server:
     """A user's server, spoken to with a token."""
 
-    def __init__(self, url, user, token):
+    def __init__(self, url, user, token, trusted):
         self.base = f"{url}/user/{user}/api"
+        self.trusted = trusted
         self.headers = {"Authorization": f"token {token}", "Content-Type": "application/json"}
 
     def call(self, method, path, body=None):
@@ -84,7 +109,9 @@ class Server:
         request = urllib.request.Request(
             self.base + path, data=data, headers=self.headers, method=method
         )
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        opener = urllib.request.build_opener(
+            urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=self.trusted)
+        )
         with opener.open(request, timeout=CELL_SECONDS) as answer:
             text = answer.read().decode()
         return json.loads(text) if text else None
@@ -112,7 +139,8 @@ class Server:
     async def execute(self, kernel_id, source):
         """Send a cell over the kernel's websocket; its output and reply."""
         url = f"ws{self.base[4:]}/kernels/{kernel_id}/channels"
-        socket = await websocket_connect(HTTPRequest(url, headers=self.headers))
+        request = HTTPRequest(url, headers=self.headers, ssl_options=self.trusted)
+        socket = await websocket_connect(request)
         message = execute_request(source)
         await socket.write_message(json.dumps(message))
         text, status, idle = "", "", False
@@ -167,6 +195,16 @@ def execute_request(source):
     }
 
 
+def cookie_flags(cookie):
+    """What a cookie tells browsers to keep it from."""
+    rest = {name.lower(): value for name, value in cookie._rest.items()}
+    return {
+        "secure": cookie.secure,
+        "httponly": "httponly" in rest,
+        "samesite": rest.get("samesite"),
+    }
+
+
 def wait_for_server(browser, user):
     """Start the user's server and wait for it; None, or why it is not there."""
     status, answer = browser.api("POST", f"/users/{user}/server")
@@ -195,14 +233,18 @@ def stop_server(browser, user):
         time.sleep(0.3)
 
 
-def session(url, user, kernels):
+def session(settings, user, kernels):
     """The whole story; every step's answer."""
-    told = {"anonymous": Browser(url).request("GET", "/hub/api/users")[0]}
+    url, trusted = settings["bind_url"], trust(settings)
+    stranger = Browser(url, trusted)
+    told = {"anonymous": stranger.request("GET", "/hub/api/users")[0]}
+    told["headers"] = {path: stranger.headers(path) for path in PATHS}
     password = secrets.token_urlsafe(24)
     subprocess.run(["chpasswd"], input=f"{user}:{password}", text=True, check=True)
-    told["refused"] = Browser(url).login(user, password + "x")
-    browser = Browser(url)
+    told["refused"] = Browser(url, trusted).login(user, password + "x")
+    browser = Browser(url, trusted)
     told["login"] = browser.login(user, password)
+    told["cookies"] = {c.name: cookie_flags(c) for c in browser.cookies}
     if told["login"]["path"] != "/hub/home":
         return told
     started = time.monotonic()
@@ -212,7 +254,7 @@ def session(url, user, kernels):
         if told["server"]["error"] is None:
             status, token = browser.api("POST", f"/users/{user}/tokens", {"expires_in": 600})
             told["token"] = status
-            server = Server(url, user, token["token"])
+            server = Server(url, user, token["token"], trusted)
             told["kernels"] = {kernel: server.run_notebook(kernel) for kernel in kernels}
     finally:
         stop_server(browser, user)
@@ -220,4 +262,4 @@ def session(url, user, kernels):
 
 
 if __name__ == "__main__":
-    print(json.dumps(session(sys.argv[1], sys.argv[2], sys.argv[3:])))
+    print(json.dumps(session(json.loads(sys.argv[1]), sys.argv[2], sys.argv[3:])))
