@@ -6,7 +6,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from landbridge_hub import web
+from landbridge_hub import authentication, services, spawning, web
 
 values = json.loads((Path(__file__).parent / "values.json").read_text())
 prefix = values["prefix"]
@@ -30,30 +30,20 @@ c.JupyterHub.upgrade_db = True
 
 web.configure(c, values)
 
-# Any PAM user of the groups may log in. Sessions are not opened: the user's server is a systemd
-# unit of its own and not a child of the hub.
-c.JupyterHub.authenticator_class = "pam"
-c.PAMAuthenticator.service = "jupyterhub"
-c.PAMAuthenticator.open_sessions = False
-c.PAMAuthenticator.admin_groups = set(values["admin_groups"])
-c.PAMAuthenticator.allowed_groups = {*values["allowed_groups"], *values["admin_groups"]}
+authentication.configure(c, values)
+services.configure(c, values)
+spawning.configure(c, values)
 
-# One systemd unit per user.
-c.JupyterHub.spawner_class = "systemd"
 c.Spawner.cmd = [f"{prefix}/bin/jupyterhub-singleuser"]
 c.Spawner.default_url = "/lab"
 c.Spawner.http_timeout = 60
-c.Spawner.mem_limit = values["memory_limit"]
-c.Spawner.cpu_limit = values["cpu_limit"]
 c.Spawner.environment = {
     "JUPYTER_PATH": values["jupyter_path"],
     "JUPYTER_CONFIG_PATH": str(Path(__file__).parent / "singleuser"),
     # systemd's own search path knows no environment; users' commands come first as in a login.
     "PATH": f"{prefix}/bin:/usr/local/bin:/usr/bin:/usr/local/sbin:/usr/sbin",
 }
-c.Spawner.args = [f"--MappingKernelManager.default_kernel_name={values['default_kernel']}"]
-c.SystemdSpawner.default_shell = "/bin/bash"
-c.SystemdSpawner.isolate_tmp = values["private_tmp"]
-c.SystemdSpawner.isolate_devices = values["private_devices"]
-c.SystemdSpawner.disable_user_sudo = values["no_new_privileges"]
-c.SystemdSpawner.unit_extra_properties = values["unit_properties"]
+c.Spawner.args = [
+    f"--MappingKernelManager.default_kernel_name={values['default_kernel']}",
+    f"--MappingKernelManager.cull_idle_timeout={values['cull_kernel_seconds']}",
+]

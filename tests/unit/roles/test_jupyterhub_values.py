@@ -17,6 +17,7 @@ NODE = {
 }
 HUB = Validation("jupyterhub", NODE)
 
+PROFILE: dict[str, Any] = {"name": "a", "memory": "4G", "cpu": 0.5, "default": True}
 BAD: list[tuple[str, Any, str]] = [
     ("jupyterhub_address", "0.0.0.0", "jupyterhub_tls_self_signed"),
     ("jupyterhub_tls_key", "/etc/pki/hub.key", "needs both"),
@@ -26,6 +27,18 @@ BAD: list[tuple[str, Any, str]] = [
     ("jupyterhub_tls_names", ["a,DNS:b"], "DNS names and addresses"),
     ("jupyterhub_hsts_seconds", -1, "or 0"),
     ("jupyterhub_secrets_generation", "../x", "letters, digits"),
+    ("jupyterhub_cull_idle_seconds", 60, "900 or more"),
+    ("jupyterhub_cull_idle_seconds", 3600, "add it to the packages"),
+    ("jupyterhub_cull_max_age_seconds", 60, "together with jupyterhub_cull_idle_seconds"),
+    ("jupyterhub_cull_max_age_seconds", -1, "or 0 for never"),
+    ("jupyterhub_cull_kernel_seconds", -1, "from 0 on"),
+    ("jupyterhub_named_servers", -1, "from 0 on"),
+    ("jupyterhub_profiles", [PROFILE, PROFILE], "each name once"),
+    ("jupyterhub_profiles", [PROFILE, PROFILE | {"name": "b"}], "one profile at most"),
+    ("jupyterhub_profiles", [PROFILE | {"memory": "4 GB"}], "memory as 4G"),
+    ("jupyterhub_profiles", [PROFILE | {"cpu": 0}], "a number above 0"),
+    ("jupyterhub_profiles", [PROFILE | {"devices": ["nvidia0"]}], "below /dev"),
+    ("jupyterhub_metrics_group", "", "or root"),
     ("jupyterhub_environment", "/no/such/environment", "run the role conda first"),
 ]
 # What a bad value is bad with.
@@ -40,6 +53,9 @@ GOOD: dict[str, Any] = {
     "jupyterhub_hsts_seconds": 0,
     "jupyterhub_secrets_generation": "2026-11",
     "jupyterhub_admin_groups": ["hub-admins"],
+    "jupyterhub_cull_idle_seconds": 900,
+    "jupyterhub_cull_max_age_seconds": 86400,
+    "jupyterhub_profiles": [PROFILE, {"name": "gpu", "groups": ["g"], "devices": ["/dev/nvidia0"]}],
 }
 # Named by a rule as an example of what else may be true, never wrong by itself.
 FREE = {"jupyterhub_admin_groups", "jupyterhub_tls_self_signed"}
@@ -51,6 +67,8 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     folder = tmp_path_factory.mktemp("validate")
     (folder / "hub").mkdir()
     (folder / "hub/current").symlink_to(folder)
+    (folder / "bin").mkdir()
+    (folder / "bin/jupyterhub-idle-culler").touch()
     there = {"jupyterhub_environment": str(folder / "hub")}
     bad = [
         (variable, {variable: value} | WITH.get(variable, {})) for variable, value, _words in BAD
