@@ -1,10 +1,14 @@
 """JupyterHub as Landbridge runs it; the node's values are in values.json beside this file."""
 
 import json
+import sys
 from pathlib import Path
-from runpy import run_path
 
 here = Path(__file__).parent
+sys.path.insert(0, str(here))
+
+from landbridge_hub import authentication, services, spawning, teams, web
+
 values = json.loads((here / "values.json").read_text())
 prefix = values["prefix"]
 
@@ -20,39 +24,30 @@ c.ConfigurableHTTPProxy.api_url = f"http://127.0.0.1:{values['proxy_api_port']}"
 c.JupyterHub.cleanup_proxy = False
 c.JupyterHub.cleanup_servers = False
 
-# State. The schema of an older hub is migrated at the start; SQLite files are copied before.
-c.JupyterHub.cookie_secret_file = f"{values['state']}/cookie_secret"
+# State, but for the cookie secret, which is in the environment. The schema of an older hub is
+# migrated at the start; SQLite files are copied before.
 c.JupyterHub.db_url = f"sqlite:///{values['state']}/jupyterhub.sqlite"
 c.JupyterHub.upgrade_db = True
 
-# Any PAM user of the groups may log in. Sessions are not opened: the user's server is a systemd
-# unit of its own and not a child of the hub.
-c.JupyterHub.authenticator_class = "pam"
-c.PAMAuthenticator.service = "jupyterhub"
-c.PAMAuthenticator.open_sessions = False
-c.PAMAuthenticator.admin_groups = set(values["admin_groups"])
-c.PAMAuthenticator.allowed_groups = {*values["allowed_groups"], *values["admin_groups"]}
+web.configure(c, values)
 
-# One systemd unit per user.
-c.JupyterHub.spawner_class = "systemd"
+authentication.configure(c, values)
+services.configure(c, values)
+spawning.configure(c, values)
+
 c.Spawner.cmd = [f"{prefix}/bin/jupyterhub-singleuser"]
 c.Spawner.default_url = "/lab"
 c.Spawner.http_timeout = 60
-c.Spawner.mem_limit = values["memory_limit"]
-c.Spawner.cpu_limit = values["cpu_limit"]
 c.Spawner.environment = {
     "JUPYTER_PATH": values["jupyter_path"],
-    "JUPYTER_CONFIG_PATH": str(Path(__file__).parent / "singleuser"),
+    "JUPYTER_CONFIG_PATH": str(here / "singleuser"),
     # systemd's own search path knows no environment; users' commands come first as in a login.
     "PATH": f"{prefix}/bin:/usr/local/bin:/usr/bin:/usr/local/sbin:/usr/sbin",
 }
-c.Spawner.args = [f"--MappingKernelManager.default_kernel_name={values['default_kernel']}"]
-c.SystemdSpawner.default_shell = "/bin/bash"
-c.SystemdSpawner.isolate_tmp = values["private_tmp"]
-c.SystemdSpawner.isolate_devices = values["private_devices"]
-c.SystemdSpawner.disable_user_sudo = values["no_new_privileges"]
-c.SystemdSpawner.unit_extra_properties = values["unit_properties"]
+c.Spawner.args = [
+    f"--MappingKernelManager.default_kernel_name={values['default_kernel']}",
+    f"--MappingKernelManager.cull_idle_timeout={values['cull_kernel_seconds']}",
+]
 
-# Servers that teams share. Last, because it builds on the authenticator that is chosen above.
-teams = json.loads((here / "teams.json").read_text())
-run_path(str(here / "teams.py"))["configure"](c, teams, str(here / "templates"))
+# Last, because it builds on the authenticator that is chosen above.
+teams.configure(c, json.loads((here / "teams.json").read_text()), str(here / "templates"))

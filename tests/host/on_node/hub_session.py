@@ -1,15 +1,17 @@
 """One user's session with JupyterHub over HTTP, from the login form to a notebook's output.
 
-Run on the node as root by the Python of environment `jupyterhub` (for tornado's websockets).
-Arguments: hub's URL, an existing user, names of kernels. The user gets a random password, which
-never leaves this process. Prints what was answered; judging it is the caller's work.
+Run on the node as root by the Python of environment `jupyterhub` (for websockets, and the culler).
+Arguments: the hub's settings as JSON, an existing user, names of kernels. The user gets a random
+password, which never leaves this process. Prints what was answered; the caller judges it.
 """
 
 import asyncio
 import http.cookiejar
 import json
+import logging
 import re
 import secrets
+import ssl
 import subprocess
 import sys
 import time
@@ -17,25 +19,46 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import uuid
+from pathlib import Path
 
 from tornado.httpclient import HTTPRequest
 from tornado.websocket import websocket_connect
 
 START_SECONDS = 90
 CELL_SECONDS = 90
+# Says that it has begun, then nothing.
+WORK = {
+    "python": "print('begun', flush=True); import time; time.sleep(60)",
+    "R": "cat('begun'); flush.console(); Sys.sleep(60)",
+}
+# From the hub, from its static files, and from the proxy itself for what nobody serves.
+PATHS = ("/hub/login", "/hub/static/favicon.ico", "/hub/api/users")
 # The product is in no source line: a frontend that echoes the source cannot pass.
 CELLS = {"python": "print(6 * 7 * 1001)", "R": "cat(6 * 7 * 1001)"}
+
+
+def trust(settings):
+    """Believe the hub's own certificate; it is for names, and the checks go to an address."""
+    if not settings["tls"]:
+        return None
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.load_verify_locations(settings["certificate"])
+    return context
 
 
 class Browser:
     """A browser: cookies, redirects, the login form."""
 
-    def __init__(self, url):
+    def __init__(self, url, trusted):
         self.url = url
+        self.trusted = trusted
         self.cookies = http.cookiejar.CookieJar()
-        # The hub is at a loopback address: a proxy of the environment has no part in it.
+        # The hub is on this node: a proxy of the environment has no part in it.
         self._opener = urllib.request.build_opener(
-            urllib.request.ProxyHandler({}), urllib.request.HTTPCookieProcessor(self.cookies)
+            urllib.request.ProxyHandler({}),
+            urllib.request.HTTPSHandler(context=trusted),
+            urllib.request.HTTPCookieProcessor(self.cookies),
         )
 
     def request(self, method, path, data=None, headers=None):
@@ -48,6 +71,15 @@ class Browser:
                 return answer.status, answer.url, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, self.url + path, error.read().decode()
+
+    def headers(self, path):
+        """The headers of an answer, in lower case, as the proxy passes them on."""
+        try:
+            with self._opener.open(self.url + path, timeout=60) as answer:
+                given = answer.headers
+        except urllib.error.HTTPError as error:
+            given = error.headers
+        return {name.lower(): value for name, value in given.items()}
 
     def login(self, user, password):
         """Fill in the login form as it is served; status and final URL."""
@@ -74,8 +106,9 @@ class Browser:
 class Server:
     """A user's server, spoken to with a token."""
 
-    def __init__(self, url, user, token):
+    def __init__(self, url, user, token, trusted):
         self.base = f"{url}/user/{user}/api"
+        self.trusted = trusted
         self.headers = {"Authorization": f"token {token}", "Content-Type": "application/json"}
 
     def call(self, method, path, body=None):
@@ -84,7 +117,9 @@ class Server:
         request = urllib.request.Request(
             self.base + path, data=data, headers=self.headers, method=method
         )
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        opener = urllib.request.build_opener(
+            urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=self.trusted)
+        )
         with opener.open(request, timeout=CELL_SECONDS) as answer:
             text = answer.read().decode()
         return json.loads(text) if text else None
@@ -109,10 +144,36 @@ class Server:
             self.call("DELETE", f"/sessions/{session['id']}")
         return {**answer, "seconds": round(time.monotonic() - started, 1)}
 
+    def work(self, kernel):
+        """When the server says it was last active, twice, while a kernel computes in silence."""
+        language = self.call("GET", "/kernelspecs")["kernelspecs"][kernel]["spec"]["language"]
+        started = self.call("POST", "/kernels", {"name": kernel})["id"]
+        try:
+            asyncio.run(asyncio.wait_for(self.begin(started, WORK[language]), CELL_SECONDS))
+            seen = [self.call("GET", "/status")["last_activity"]]
+            time.sleep(1)
+            seen.append(self.call("GET", "/status")["last_activity"])
+        finally:
+            self.call("DELETE", f"/kernels/{started}")
+        time.sleep(0.1)
+        idle = [self.call("GET", "/status")["last_activity"] for _ in range(2)]
+        return {"working": seen, "idle": idle}
+
+    async def begin(self, kernel_id, source):
+        """Send a cell and wait for its first output."""
+        url = f"ws{self.base[4:]}/kernels/{kernel_id}/channels"
+        request = HTTPRequest(url, headers=self.headers, ssl_options=self.trusted)
+        socket = await websocket_connect(request)
+        await socket.write_message(json.dumps(execute_request(source)))
+        while json.loads(await socket.read_message())["header"]["msg_type"] != "stream":
+            pass
+        socket.close()
+
     async def execute(self, kernel_id, source):
         """Send a cell over the kernel's websocket; its output and reply."""
         url = f"ws{self.base[4:]}/kernels/{kernel_id}/channels"
-        socket = await websocket_connect(HTTPRequest(url, headers=self.headers))
+        request = HTTPRequest(url, headers=self.headers, ssl_options=self.trusted)
+        socket = await websocket_connect(request)
         message = execute_request(source)
         await socket.write_message(json.dumps(message))
         text, status, idle = "", "", False
@@ -167,15 +228,100 @@ def execute_request(source):
     }
 
 
-def wait_for_server(browser, user):
+def cookie_flags(cookie):
+    """What a cookie tells browsers to keep it from."""
+    rest = {name.lower(): value for name, value in cookie._rest.items()}
+    return {
+        "secure": cookie.secure,
+        "httponly": "httponly" in rest,
+        "samesite": rest.get("samesite"),
+    }
+
+
+def unit_properties(unit):
+    """What systemd holds a server to."""
+    names = ("ActiveState", "MemoryMax", "CPUQuotaPerSecUSec", "DevicePolicy", "DeviceAllow")
+    command = ["systemctl", "show", unit, *(f"--property={name}" for name in names)]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    shown = {}
+    for name, _, value in (line.partition("=") for line in lines):
+        shown[name] = f"{shown[name]} {value}" if name in shown else value
+    return shown
+
+
+def start_named(browser, user, name):
+    """Start a second server; what became of it, and of the first one's unit."""
+    status, answer = browser.api("POST", f"/users/{user}/servers/{name}")
+    told = {"status": status, "answer": answer}
+    if status in (201, 202):
+        told["error"] = until_ready(browser, user, name)
+        told["units"] = running_units(user)
+        browser.api("DELETE", f"/users/{user}/servers/{name}", {"remove": True})
+    return told
+
+
+def running_units(user):
+    """The units of a user's servers that run."""
+    command = ["systemctl", "list-units", "--plain", "--no-legend", "--state=active"]
+    command.append(f"jupyter-{user}-singleuser*")
+    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return [line.split()[0] for line in out.splitlines()]
+
+
+def cull(settings, browser, user):
+    """Let the culler judge every server, and find this user's alone idle; what is left of those."""
+    if not settings["cull_idle_seconds"]:
+        return None
+    from jupyterhub_idle_culler import cull_idle  # not every bundle has it
+
+    command = ["pgrep", "--uid", settings["culler"]]
+    process = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[0]
+    lines = Path(f"/proc/{process}/environ").read_text().split("\0")
+    environment = dict(line.split("=", 1) for line in lines if line)
+    asyncio.run(
+        cull_idle(
+            url=environment["JUPYTERHUB_API_URL"],
+            api_token=environment["JUPYTERHUB_API_TOKEN"],
+            inactive_limit=0,
+            logger=logging.getLogger("culler"),
+            cull_arbiter=lambda server, **_: server["url"] == f"/user/{user}/",
+        )
+    )
+    return until_gone(browser, user)
+
+
+def journal(user, since):
+    """The hub's lines of JSON about a user."""
+    command = ["journalctl", "--unit=landbridge-hub", "--output=cat", f"--since=@{since}"]
+    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    events = [json.loads(line) for line in out.splitlines() if line.startswith('{"event"')]
+    return [event for event in events if event["user"] == user]
+
+
+def metrics(stranger):
+    """What is told to whom of the metrics."""
+    token = Path("/run/landbridge-hub/metrics_token").read_text().strip()
+    headers = {"Authorization": f"token {token}"}
+    status, _, text = stranger.request("GET", "/hub/metrics", headers=headers)
+    users = stranger.request("GET", "/hub/api/users", headers=headers)[0]
+    anonymous = stranger.request("GET", "/hub/metrics")[0]
+    return {"status": status, "text": text, "users": users, "anonymous": anonymous}
+
+
+def wait_for_server(browser, user, options=None):
     """Start the user's server and wait for it; None, or why it is not there."""
-    status, answer = browser.api("POST", f"/users/{user}/server")
+    status, answer = browser.api("POST", f"/users/{user}/server", options)
     if status not in (201, 202):
         return f"{status}: {answer}"
+    return until_ready(browser, user, "")
+
+
+def until_ready(browser, user, name):
+    """Wait for a server that starts; None, or why it is not there."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         _, model = browser.api("GET", f"/users/{user}")
-        server = model.get("servers", {}).get("", {})
+        server = model.get("servers", {}).get(name, {})
         if server.get("ready"):
             return None
         if not server.get("pending"):
@@ -187,37 +333,79 @@ def wait_for_server(browser, user):
 def stop_server(browser, user):
     """Stop the server and wait until it is gone, so that the user can be removed."""
     browser.api("DELETE", f"/users/{user}/server")
+    until_gone(browser, user)
+
+
+def until_gone(browser, user):
+    """Wait until the user has no server; those that are left."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         _, model = browser.api("GET", f"/users/{user}")
         if not model.get("servers"):
-            return
+            return []
         time.sleep(0.3)
+    return list(model["servers"])
 
 
-def session(url, user, kernels):
+def as_stranger(settings, trusted):
+    """What somebody gets who has not logged in."""
+    stranger = Browser(settings["bind_url"], trusted)
+    return {
+        "anonymous": stranger.request("GET", "/hub/api/users")[0],
+        "metrics": metrics(stranger),
+        "headers": {path: stranger.headers(path) for path in PATHS},
+    }
+
+
+def before_start(settings, browser, user):
+    """What the user is offered, and what is answered to who asks for more."""
+    limited = [profile["name"] for profile in settings["profiles"] if profile.get("groups")]
+    page = browser.request("GET", f"/hub/spawn/{user}")[2] if limited else ""
+    api = f"/users/{user}/server"
+    return {
+        "forbidden": {name: browser.api("POST", api, {"profile": name}) for name in limited},
+        "offered": re.findall(r'<option value="([^"]*)"', page),
+    }
+
+
+def with_server(settings, browser, user, kernels):
+    """What a running server does, and what becomes of it."""
+    status, token = browser.api("POST", f"/users/{user}/tokens", {"expires_in": 600})
+    server = Server(settings["bind_url"], user, token["token"], browser.trusted)
+    return {
+        "token": status,
+        "kernels": {kernel: server.run_notebook(kernel) for kernel in kernels},
+        "work": server.work(settings["default_kernel"]),
+        "unit": unit_properties(f"jupyter-{user}-singleuser.service"),
+        "named": start_named(browser, user, "second-one"),
+        "culled": cull(settings, browser, user),
+    }
+
+
+def session(settings, user, kernels):
     """The whole story; every step's answer."""
-    told = {"anonymous": Browser(url).request("GET", "/hub/api/users")[0]}
+    url, trusted, began = settings["bind_url"], trust(settings), int(time.time())
+    told = as_stranger(settings, trusted)
     password = secrets.token_urlsafe(24)
     subprocess.run(["chpasswd"], input=f"{user}:{password}", text=True, check=True)
-    told["refused"] = Browser(url).login(user, password + "x")
-    browser = Browser(url)
+    told["refused"] = Browser(url, trusted).login(user, password + "x")
+    browser = Browser(url, trusted)
     told["login"] = browser.login(user, password)
+    told["cookies"] = {c.name: cookie_flags(c) for c in browser.cookies}
     if told["login"]["path"] != "/hub/home":
         return told
+    told |= before_start(settings, browser, user)
     started = time.monotonic()
-    told["server"] = {"error": wait_for_server(browser, user)}
+    told["server"] = {"error": wait_for_server(browser, user, {})}
     told["server"]["seconds"] = round(time.monotonic() - started, 1)
     try:
         if told["server"]["error"] is None:
-            status, token = browser.api("POST", f"/users/{user}/tokens", {"expires_in": 600})
-            told["token"] = status
-            server = Server(url, user, token["token"])
-            told["kernels"] = {kernel: server.run_notebook(kernel) for kernel in kernels}
+            told |= with_server(settings, browser, user, kernels)
     finally:
         stop_server(browser, user)
+    told["events"] = journal(user, began)
     return told
 
 
 if __name__ == "__main__":
-    print(json.dumps(session(sys.argv[1], sys.argv[2], sys.argv[3:])))
+    print(json.dumps(session(json.loads(sys.argv[1]), sys.argv[2], sys.argv[3:])))

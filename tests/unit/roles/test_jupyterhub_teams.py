@@ -13,7 +13,7 @@ import pytest
 
 from tests.unit.roles.modules import ROLES
 
-TEAMS = runpy.run_path(str(ROLES / "jupyterhub/files/teams.py"))
+TEAMS = runpy.run_path(str(ROLES / "jupyterhub/files/landbridge_hub/teams.py"))
 ME = pwd.getpwuid(os.getuid()).pw_name
 MINE = grp.getgrgid(os.getgid()).gr_name
 ACCOUNTS = {

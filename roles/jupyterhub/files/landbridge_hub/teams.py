@@ -1,6 +1,6 @@
 """Servers that teams share: an account of the team runs one, and the team's members may use it.
 
-jupyterhub_config.py runs this file; which teams there are is in teams.json beside it.
+Which teams there are is in teams.json beside jupyterhub_config.py.
 """
 
 import grp

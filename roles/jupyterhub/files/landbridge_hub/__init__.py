@@ -1,0 +1,1 @@
+"""JupyterHub's configuration by topic; jupyterhub_config.py puts the topics together."""
