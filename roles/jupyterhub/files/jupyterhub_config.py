@@ -4,11 +4,11 @@ import json
 import sys
 from pathlib import Path
 
-here = Path(__file__).parent
-sys.path.insert(0, str(here))
+sys.path.insert(0, str(Path(__file__).parent))
 
 from landbridge_hub import authentication, services, spawning, teams, web
 
+here = Path(__file__).parent
 values = json.loads((here / "values.json").read_text())
 prefix = values["prefix"]
 
