@@ -187,6 +187,7 @@ def test_journal_tells_who_did_what(session: dict[str, Any]) -> None:
     assert events[-1]["event"] == "stop"
     for event in events:
         assert event["address"] or event["event"] == "stop", event
+        assert event["by"] == session["user"] or event["event"] not in {"start", "start refused"}
 
 
 @on_hubs

@@ -14,10 +14,13 @@ def emit(event, handler=None, **fields):
         fields: whatever else is known of it.
     """
     request = getattr(handler, "request", None)
+    # Whoever starts another's server: an administrator, a member of a team.
+    actor = handler.current_user if handler else None
     line = {
         "event": event,
         "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
         **fields,
+        "by": actor.name if actor else None,
         "address": request.remote_ip if request else None,
     }
     sys.stdout.write(json.dumps(line) + "\n")
