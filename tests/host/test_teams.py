@@ -34,7 +34,7 @@ def ask(node: Node, user: str, team: dict[str, Any], role: str) -> dict[str, Any
         # Whatever team an earlier check was about, the user is in this one or in none.
         node.output("usermod", "--groups", ",".join(groups), user)
         account = f"team-{team['name']}"
-        arguments = [settings["bind_url"], user, account, folder_of(node, team), role]
+        arguments = [json.dumps(settings), user, account, folder_of(node, team), role]
         python = f"{settings['prefix']}/bin/python"
         answers[key] = node.script(SESSION, arguments, python=python)
     return answers[key]

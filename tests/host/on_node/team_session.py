@@ -1,14 +1,16 @@
 """What a team's server says to one user, and two clients of that user in one notebook.
 
-Run on the node as root by the Python of environment `jupyterhub`. Arguments: hub's URL, an existing
-user, the team's account, its folder, and `outsider` or `member`. The user gets a random password,
-which never leaves this process. Prints what was answered; judging it is the caller's work.
+Run on the node as root by the Python of environment `jupyterhub`. Arguments: the hub's values as
+JSON, an existing user, the team's account, its folder, and `outsider` or `member`. The user gets a
+random password, which never leaves this process. Prints what was answered; judging it is the
+caller's work.
 """
 
 import asyncio
 import json
 import re
 import secrets
+import ssl
 import subprocess
 import sys
 import time
@@ -25,12 +27,31 @@ SECONDS = 90
 EDITS = ("first = 1\n", "second = 2\n")
 
 
-def logged_in(url, user):
+class Web:
+    """How the hub is reached from its own node: no proxy of the environment has a part in it."""
+
+    def __init__(self, settings):
+        self.url = settings["bind_url"]
+        # Believed as it is; it is for names, and this goes to an address.
+        self.trusted = ssl.create_default_context(cafile=settings["certificate"])
+        self.trusted.check_hostname = False
+
+    def client(self, path="", **options):
+        """For requests to what is below a path."""
+        options |= {"timeout": 60, "trust_env": False, "verify": self.trusted}
+        return httpx.Client(base_url=self.url + path, **options)
+
+    def socket(self, path, headers):
+        """For a websocket."""
+        url = f"ws{self.url[4:]}{path}"
+        return HTTPRequest(url, headers=headers, ssl_options=self.trusted)
+
+
+def logged_in(web, user):
     """A browser in which the user has filled in the login form."""
     password = secrets.token_urlsafe(24)
     subprocess.run(["chpasswd"], input=f"{user}:{password}", text=True, check=True)
-    # The hub is at a loopback address: a proxy of the environment has no part in it.
-    browser = httpx.Client(base_url=url, follow_redirects=True, timeout=60, trust_env=False)
+    browser = web.client(follow_redirects=True)
     token = re.search(r'name="_xsrf"\s+value="([^"]+)"', browser.get("/hub/login").text).group(1)
     form = {"username": user, "password": password, "_xsrf": token}
     browser.post("/hub/login", params={"next": "/hub/home"}, data=form)
@@ -62,9 +83,9 @@ class Client:
         self.socket = None
         self.applying = False
 
-    async def open(self, url, headers):
+    async def open(self, request):
         """Join, and stay in step until the task is cancelled."""
-        self.socket = await websocket_connect(HTTPRequest(url, headers=headers))
+        self.socket = await websocket_connect(request)
         document = self.notebook.ydoc
         subscription = document.observe(self.send)
         await self.socket.write_message(create_sync_message(document), binary=True)
@@ -94,10 +115,10 @@ async def come_true(done):
             await asyncio.sleep(0.02)
 
 
-async def edit(url, headers):
+async def edit(request):
     """Two clients write into the same cell; what each of them has in the end."""
     clients = Client(), Client()
-    tasks = [asyncio.create_task(client.open(url, headers)) for client in clients]
+    tasks = [asyncio.create_task(client.open(request())) for client in clients]
     try:
         await come_true(lambda: all(client.notebook.cell_number for client in clients))
         for client, line in zip(clients, EDITS, strict=True):
@@ -109,20 +130,20 @@ async def edit(url, headers):
             task.cancel()
 
 
-def share_a_notebook(server, headers, folder):
+def share_a_notebook(web, server, headers, folder):
     """Make a notebook, write into it as two, and read the file; the notebook is deleted again."""
     name = f"landbridge-check-{uuid.uuid4().hex[:8]}.ipynb"
     cell = {"cell_type": "code", "id": "c0", "metadata": {}, "outputs": [], "source": ""}
     cell["execution_count"] = None
     content = {"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
-    api = httpx.Client(base_url=f"{server}/api", headers=headers, timeout=60, trust_env=False)
+    api = web.client(f"{server}/api", headers=headers)
     api.put(f"/contents/{name}", json={"type": "notebook", "content": content}).raise_for_status()
     try:
         kind = {"format": "json", "type": "notebook"}
         room = api.put(f"/collaboration/session/{name}", json=kind).raise_for_status().json()
         path = f"{room['format']}:{room['type']}:{room['fileId']}?sessionId={room['sessionId']}"
-        socket = f"ws{server[4:]}/api/collaboration/room/{path}"
-        seen = asyncio.run(edit(socket, headers))
+        socket = f"{server}/api/collaboration/room/{path}"
+        seen = asyncio.run(edit(lambda: web.socket(socket, headers)))
         file = Path(folder, name)
         saved = waited_for(lambda: all(json.dumps(e)[1:-1] in file.read_text() for e in EDITS))
         mode = oct(file.stat().st_mode & 0o777)
@@ -137,7 +158,7 @@ def share_a_notebook(server, headers, folder):
         api.delete(f"/contents/{name}")
 
 
-def member(browser, url, user, account, folder):
+def member(web, browser, user, account, folder):
     """A member starts the server where nobody has, and works in it."""
     running = "" in hub(browser, "GET", f"/users/{account}").json().get("servers", {})
     started = hub(browser, "POST", f"/users/{account}/server").status_code
@@ -152,9 +173,9 @@ def member(browser, url, user, account, folder):
         asked = {"expires_in": 600, "scopes": [f"access:servers!user={account}"]}
         token = hub(browser, "POST", f"/users/{user}/tokens", asked).json()["token"]
         headers = {"Authorization": f"token {token}"}
-        server = f"{url}/user/{account}"
-        me = httpx.get(f"{server}/api/me", headers=headers, timeout=60, trust_env=False).json()
-        notebook = share_a_notebook(server, headers, folder)
+        server = f"/user/{account}"
+        me = web.client(server, headers=headers).get("/api/me").json()
+        notebook = share_a_notebook(web, server, headers, folder)
         return {"started": started, "identity": me["identity"]["username"], **notebook}
     finally:
         if not running:
@@ -171,14 +192,15 @@ def outsider(browser, account):
     }
 
 
-def main(url, user, account, folder, role):
+def main(settings, user, account, folder, role):
     """Everything that was answered."""
-    browser = logged_in(url, user)
+    web = Web(json.loads(settings))
+    browser = logged_in(web, user)
     home = browser.get("/hub/home").text
     if role == "outsider":
         told = outsider(browser, account)
     else:
-        told = member(browser, url, user, account, folder)
+        told = member(web, browser, user, account, folder)
     return {"link": f"/hub/spawn/{account}" in home, **told}
 
 
