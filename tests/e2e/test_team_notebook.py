@@ -19,7 +19,7 @@ import pytest
 import yaml
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
-from tests.e2e.conftest import Ended, LabNode
+from tests.e2e.conftest import BIN, Ended, LabNode, run
 from tests.lab import nodes
 
 AREAS = "preflight,toolkit,repositories,conda,r,jupyterhub"
@@ -288,6 +288,37 @@ def test_somebody_else_is_refused(users: dict[str, User]) -> None:
         assert answer.status in (403, 404)
         expect(carol.page.locator(".jp-LabShell")).to_have_count(0)
     assert carol.hub("DELETE", f"/users/{ACCOUNT}/server").status in (403, 404)
+
+
+def operate(node: LabNode, verb: str, *options: str) -> Any:
+    """What a verb of the hub's operations says of the node."""
+    command = [BIN / "landbridge", verb, "--inventory", node.inventory(), "--json", *options]
+    output = must(run(*command))
+    return json.loads(output[output.index("{\n") :])["nodes"][node.name]
+
+
+def test_maintenance_stops_servers_and_loses_nothing(
+    node: LabNode, alice: User, saved: Callable[..., None]
+) -> None:
+    (team,) = [user for user in operate(node, "users")["users"] if user["name"] == ACCOUNT]
+    assert [server["unit"] for server in team["servers"]] == [
+        f"jupyter-{ACCOUNT}-singleuser.service"
+    ]
+    alice.open_notebook()
+    alice.go_to_end_of(0)
+    alice.page.keyboard.type(" before the break")
+    expect(alice.text).to_contain_text("before the break")
+    done = operate(node, "drain", "--now", "--message", "Back at noon.")
+    assert done["stopped"] == [{"user": ACCOUNT, "server": ""}]
+    saved("before the break")
+    must(node.run("systemctl restart landbridge-hub"))
+    until(lambda: alice.hub("GET", f"/users/{ACCOUNT}").ok, "the hub is back")
+    refused = alice.hub("POST", f"/users/{ACCOUNT}/server")
+    assert (refused.status, refused.json()["message"]) == (503, "Back at noon.")
+    assert operate(node, "drain", "--undo")["closed"] is None
+    assert alice.hub("POST", f"/users/{ACCOUNT}/server").ok
+    alice.open_notebook()
+    expect(alice.text).to_contain_text("before the break")
 
 
 def test_a_team_that_is_dropped_keeps_its_files_and_nothing_else(

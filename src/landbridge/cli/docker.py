@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import sys
 from dataclasses import asdict
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -19,11 +16,8 @@ from landbridge.docker.quadlets import quadlets
 from landbridge.docker.report import report
 from landbridge.docker.survey import Survey, parse
 from landbridge.errors import InputError, NodeError
-from landbridge.run.command import Playbook, ansible_environment
-from landbridge.run.history import record
-from landbridge.run.progress import display
-from landbridge.run.result import Event, RunResult
-from landbridge.run.runner import run_playbook
+from landbridge.run.asked import ask
+from landbridge.run.command import Playbook
 
 MODULE = "landbridge_docker_survey"
 WIDTH = 100
@@ -60,7 +54,8 @@ def survey(
         inventory=(inventory or root / "inventories" / "local").absolute(),
         limit=limit,
     )
-    result, answers = _run(playbook, silent=as_json)
+    result, found = ask(playbook, "docker-survey", MODULE, silent=as_json)
+    answers = {node: answer["survey"] for node, answer in found.items()}
     nodes = {node: parse(node, answer) for node, answer in sorted(answers.items())}
     if as_json:
         faults = {"unreachable": result.unreachable, "failures": list(map(asdict, result.failures))}
@@ -69,27 +64,6 @@ def survey(
     _print(nodes, as_quadlets=as_quadlets)
     if not result.ok:
         raise NodeError("\n".join(result.report()), "mend it and run the command again")
-
-
-def _run(playbook: Playbook, *, silent: bool) -> tuple[RunResult, dict[str, Any]]:
-    """Run the playbook; the answers are the module's own, not its printed words."""
-    environment = ansible_environment(content_root(), Path(sys.prefix), os.environ)
-    answers: dict[str, Any] = {}
-    command = ["ansible-playbook", *playbook.shown()]
-    with record("docker-survey", command) as kept, display(sys.stderr, silent=silent) as show:
-
-        def seen(event: Event, result: RunResult) -> None:
-            show(event, result)
-            data = event.get("event_data", {})
-            if event.get("event") == "runner_on_ok" and data.get("task_action") == MODULE:
-                answers[data["host"]] = data["res"]["survey"]
-            if kept:
-                kept.write(str(event.get("stdout", "")))
-
-        result = run_playbook(playbook, environment, seen)
-        if kept:
-            kept.result = result.as_dict()
-    return result, answers
 
 
 def _print(nodes: dict[str, Survey], *, as_quadlets: bool) -> None:

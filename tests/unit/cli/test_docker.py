@@ -3,51 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
-from landbridge.cli import docker as verb
 from landbridge.cli.main import app
 from landbridge.errors import InputError, NodeError
-from landbridge.run.command import Playbook
-from landbridge.run.result import RunResult
+from landbridge.run import asked
+from tests.unit.cli import played
+from tests.unit.cli.played import OTHER, STATS, UNREACHABLE, Run
 from tests.unit.docker.answers import answer, container
 
 
-class Run:
-    """Plays the events of a run to whoever looks."""
-
-    def __init__(self, *events: dict[str, Any]) -> None:
-        self.events = events
-        self.playbook: Playbook | None = None
-
-    def __call__(self, playbook: Playbook, _environment: Any, seen: Any) -> RunResult:
-        self.playbook = playbook
-        result = RunResult()
-        for event in self.events:
-            result.add(event)
-            seen(event, result)
-        result.exit_code = (
-            0 if all(e["event"].endswith(("ok", "stats")) for e in self.events) else 4
-        )
-        return result
-
-
 def answered(host: str, **changes: Any) -> dict[str, Any]:
-    res = {"survey": answer(**changes)}
-    data = {"host": host, "task_action": "landbridge_docker_survey", "res": res}
-    return {"event": "runner_on_ok", "event_data": data}
-
-
-OTHER = {"event": "runner_on_ok", "event_data": {"host": "n1", "task_action": "setup", "res": {}}}
-UNREACHABLE = {
-    "event": "runner_on_unreachable",
-    "event_data": {"host": "n2", "res": {"msg": "no route"}},
-}
-STATS = {"event": "playbook_on_stats", "event_data": {"processed": {"n1": 1}, "ok": {"n1": 1}}}
+    return played.answered(host, "landbridge_docker_survey", {"survey": answer(**changes)})
 
 
 @pytest.fixture
@@ -55,25 +27,25 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     """Runs the command over these events."""
     inventory = tmp_path / "hosts.yml"
     inventory.write_text("all: {hosts: {n1: {}, n2: {}}}\n")
-    monkeypatch.setattr(verb.os, "geteuid", lambda: 1000)  # no record is kept
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)  # no record is kept
 
     def invoke(*arguments: str, events: tuple[Any, ...] = ()) -> Any:
-        played = Run(*events)
-        monkeypatch.setattr(verb, "run_playbook", played)
+        run = Run(events)
+        monkeypatch.setattr(asked, "run_playbook", run)
         command = ["docker", "survey", "--inventory", str(inventory), *arguments]
         done = CliRunner().invoke(app, command)
-        return done, played
+        return done, run
 
     return invoke
 
 
 def test_answers_come_from_the_module_alone(run: Any) -> None:
     events = (OTHER, answered("n1", containers=[container()]), STATS)
-    done, played = run("--limit", "n1", events=events)
+    done, seen = run("--limit", "n1", events=events)
     assert done.exit_code == 0
     assert done.stdout.startswith("n1: Docker 27.0.0 runs")
-    assert played.playbook.path.name == "docker-survey.yml"
-    assert played.playbook.limit == "n1"
+    assert seen.playbook.path.name == "docker-survey.yml"
+    assert seen.playbook.limit == "n1"
 
 
 def test_an_unreachable_node_is_named_beside_the_others(run: Any) -> None:

@@ -1,17 +1,20 @@
-"""Services beside the hub, each with the fewest rights: the idle culler, metrics."""
+"""Services beside the hub, each with the fewest rights: idle culler, metrics, operations."""
 
 import sys
 from pathlib import Path
 
 # To see which servers are idle, and to stop them.
 CULLER = ["list:users", "read:users:activity", "read:servers", "delete:servers"]
+# What `landbridge users` shows, the units' names included, and what `landbridge drain` stops.
+OPERATIONS = [*CULLER, "admin:server_state"]
 
 
 def configure(c, values):
     """Declare services and their roles."""
-    c.JupyterHub.services = [metrics(values)]
+    c.JupyterHub.services = [called(values, "metrics"), called(values, "operations")]
     c.JupyterHub.load_roles = [
-        {"name": "metrics", "scopes": ["read:metrics"], "services": ["metrics"]}
+        {"name": "metrics", "scopes": ["read:metrics"], "services": ["metrics"]},
+        {"name": "operations", "scopes": OPERATIONS, "services": ["operations"]},
     ]
     if values["cull_idle_seconds"]:
         c.JupyterHub.services.append(culler(values))
@@ -19,10 +22,10 @@ def configure(c, values):
         c.JupyterHub.load_roles.append(role)
 
 
-def metrics(values):
-    """Whoever has the token may read the metrics; nothing runs."""
-    token = Path(values["secrets"], "metrics_token").read_text().strip()
-    return {"name": "metrics", "api_token": token}
+def called(values, name):
+    """A service that is a token: whoever has it has the rights of that name; nothing runs."""
+    token = Path(values["secrets"], f"{name}_token").read_text().strip()
+    return {"name": name, "api_token": token}
 
 
 def culler(values):

@@ -7,9 +7,9 @@ import re
 
 from systemdspawner import SystemdSpawner
 from tornado.web import HTTPError
-from traitlets import Dict, List
+from traitlets import Dict, List, Unicode
 
-from landbridge_hub import profiles
+from landbridge_hub import drain, profiles
 from landbridge_hub.events import emit
 
 
@@ -17,6 +17,7 @@ class LandbridgeSpawner(SystemdSpawner):
     """A unit for each server of a user, as large as the profile that was chosen."""
 
     profiles = List(Dict(), help="Sizes of servers.").tag(config=True)
+    drained = Unicode(help="A file that is there while the hub is closed.").tag(config=True)
     refused = False
 
     def __init__(self, *args, **kwargs):
@@ -52,14 +53,18 @@ class LandbridgeSpawner(SystemdSpawner):
         try:
             return profiles.choose(self.profiles, self.groups(), wanted)
         except profiles.RefusedError as refused:
-            self.refused = True
             # The hub has kept what was asked for: the next start would ask for it again.
             self.orm_spawner.user_options = {}
             self.db.commit()
-            emit("start refused", self.handler, user=self.user.name, server=self.name)
-            error = HTTPError(403, str(refused))
-            error.jupyterhub_message = str(refused)
-            raise error from refused
+            raise self.refusal(403, str(refused)) from refused
+
+    def refusal(self, status, said):
+        """The answer to a browser that gets no server, written down."""
+        self.refused = True
+        emit("start refused", self.handler, user=self.user.name, server=self.name)
+        error = HTTPError(status, said)
+        error.jupyterhub_message = said
+        return error
 
     def take(self, profile):
         """Be as large as a profile says."""
@@ -75,6 +80,8 @@ class LandbridgeSpawner(SystemdSpawner):
         if pwd.getpwnam(self.user.name).pw_uid == 0:
             raise HTTPError(403, "root gets no server")
         self.refused, name = False, None
+        if said := drain.closed(self.drained):
+            raise self.refusal(503, said)
         if self.profiles:
             profile = self.chosen(self.user_options.get("profile"))
             self.take(profile)
@@ -117,6 +124,7 @@ def configure(c, values):
         values: the node's.
     """
     c.JupyterHub.spawner_class = LandbridgeSpawner
+    c.LandbridgeSpawner.drained = f"{values['state']}/drained"
     c.JupyterHub.allow_named_servers = values["named_servers"] > 0
     c.JupyterHub.named_server_limit_per_user = values["named_servers"]
     c.Spawner.mem_limit = values["memory_limit"]

@@ -1,0 +1,113 @@
+"""`landbridge users` and `landbridge drain`: who uses hubs, and hubs closed for maintenance."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from landbridge.cli.options import AsJson, Inventory
+from landbridge.content import content_root
+from landbridge.errors import InputError, NodeError
+from landbridge.hub import Hub, called, parse, report
+from landbridge.run.asked import ask
+from landbridge.run.command import Playbook
+from landbridge.run.result import RunResult
+
+MODULE = "landbridge_hub"
+MEND = "mend it and run the command again"
+
+Limit = Annotated[str | None, typer.Option(help="Only these hosts.")]
+
+
+def users(*, inventory: Inventory = None, limit: Limit = None, as_json: AsJson = False) -> None:
+    """List the users of hubs, their servers and what these use; nothing is changed."""
+    result, hubs = _ask("users", {}, inventory, limit, silent=as_json)
+    _print(result, hubs, as_json=as_json)
+
+
+def drain(  # one option each
+    *,
+    inventory: Inventory = None,
+    limit: Limit = None,
+    message: Annotated[str, typer.Option(help="What users are told.")] = "",
+    wait: Annotated[
+        int, typer.Option(metavar="MINUTES", min=0, help="Wait so long for servers to be idle.")
+    ] = 0,
+    now: Annotated[bool, typer.Option("--now", help="Stop all servers, also busy ones.")] = False,
+    undo: Annotated[bool, typer.Option("--undo", help="Open the hub again.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Close hubs before maintenance: no server starts, idle ones are stopped, busy ones may end.
+
+    Team servers save what is open before they stop. Exit code 1 while servers still run.
+    """
+    if undo and (now or wait or message):
+        raise InputError("--undo excludes --now, --wait and --message", "give --undo alone")
+    if now and wait:
+        raise InputError("--now and --wait exclude each other", "give one of them")
+    variables = {
+        "jupyterhub_hub_state": "open" if undo else "drained",
+        "jupyterhub_drain_message": message,
+        "jupyterhub_drain_stop": "all" if now else "idle",
+        "jupyterhub_drain_wait": 60 * wait,
+    }
+    result, hubs = _ask("drain", variables, inventory, limit, silent=as_json)
+    left = [f"{node}: {', '.join(hub.running)}" for node, hub in hubs.items() if hub.running]
+    if not as_json:
+        for node, hub in hubs.items():
+            for stopped in hub.stopped:
+                typer.echo(f"{node}: stopped {called(stopped.user, stopped.server)}")
+    _print(result, hubs, as_json=as_json)
+    if left and not undo:
+        raise NodeError(
+            "servers still run on " + "; ".join(left),
+            "run it again later, with --wait MINUTES, or with --now to stop them",
+        )
+
+
+def _ask(
+    verb: str,
+    variables: Mapping[str, Any],
+    inventory: Path | None,
+    limit: str | None,
+    *,
+    silent: bool,
+) -> tuple[RunResult, dict[str, Hub]]:
+    """What the hubs of an inventory answer, by node."""
+    root = content_root()
+    with tempfile.NamedTemporaryFile("w", suffix=".json", encoding="utf-8") as file:
+        json.dump(variables, file)
+        file.flush()
+        playbook = Playbook(
+            path=root / "playbooks" / "hub.yml",
+            inventory=(inventory or root / "inventories" / "local").absolute(),
+            limit=limit,
+            extra_vars=(f"@{file.name}",),
+        )
+        result, answers = ask(playbook, verb, MODULE, silent=silent)
+    parsed = {node: parse(node, answer) for node, answer in sorted(answers.items())}
+    hubs = {node: hub for node, hub in parsed.items() if hub}
+    if result.ok and not hubs:
+        raise NodeError(
+            f"no hub on {', '.join(parsed)}",
+            "name the hub's host with --limit, or its inventory with --inventory",
+        )
+    return result, hubs
+
+
+def _print(result: RunResult, hubs: dict[str, Hub], *, as_json: bool) -> None:
+    """The hubs; an error afterwards where a node had none to give."""
+    if as_json:
+        nodes = {node: hub.model_dump(mode="json") for node, hub in hubs.items()}
+        faults = {"unreachable": result.unreachable, "failures": list(map(asdict, result.failures))}
+        typer.echo(json.dumps({"ok": result.ok, "nodes": nodes, **faults}, indent=2))
+    else:
+        typer.echo("\n\n".join(report(node, hub) for node, hub in hubs.items()))
+    if not result.ok:
+        raise NodeError("\n".join(result.report()), MEND)
