@@ -131,4 +131,5 @@ def test_the_shipped_areas() -> None:
         "registries",
         "repositories",
         "rootless",
+        "teams",
     ]
