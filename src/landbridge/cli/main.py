@@ -23,14 +23,21 @@ app = group(
         "bundle": ("bundle:app", "Build a bundle where there is internet, check it anywhere."),
         "docker": ("docker:app", "Look at Docker on nodes, before Podman takes its place."),
         "depot": ("depot:app", "Keep releases on this machine, one of them current."),
-        "drain": ("hub:drain", "Close a hub for maintenance, and open it again."),
+        "drain": (
+            "hub:drain",
+            "Close hubs before maintenance: no server starts, idle ones are stopped, busy ones "
+            "may end.",
+        ),
         "lock": (
             "lock:app",
             "Lock what a stack wants: `landbridge lock STACK` "
             "(see `landbridge lock stack --help`).",
         ),
         "r": ("r:app", "Hand a lock's R packages to R's own tools."),
-        "users": ("hub:users", "List the users of hubs, their servers and what these use."),
+        "users": (
+            "hub:users",
+            "List the users of hubs, their servers and what these use; nothing is changed.",
+        ),
         "stack": ("stack:app", "Look at what is wanted."),
     },
     pretty_exceptions_enable=False,
