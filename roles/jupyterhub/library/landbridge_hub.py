@@ -61,6 +61,7 @@ hub:
 """
 
 import json
+import os
 import time
 import urllib.error
 import urllib.parse
@@ -88,9 +89,8 @@ class Hub:
 
     def __init__(self, settings):
         self.api = f"http://127.0.0.1:{settings['hub_port']}/hub/api"
-        token = Path(settings["secrets"], "operations_token").read_text(encoding="utf-8").strip()
         self.headers = {
-            "Authorization": f"token {token}",
+            "Authorization": f"token {token_of(settings)}",
             "Accept": "application/jupyterhub-pagination+json",
         }
         self.drained = Path(settings["state"], "drained")
@@ -141,8 +141,23 @@ class Hub:
     def close(self, message):
         """Start no servers from now on."""
         new = self.drained.with_suffix(".new")
-        new.write_text(f"{message}\n", encoding="utf-8")
+        with new.open("w", encoding="utf-8") as file:
+            file.write(f"{message}\n")
+            file.flush()
+            os.fsync(file.fileno())
         new.replace(self.drained)
+
+
+def token_of(settings):
+    """The token for operations; a hub of an older release has none."""
+    try:
+        file = Path(settings["secrets"], "operations_token")
+        return file.read_text(encoding="utf-8").strip()
+    except (KeyError, FileNotFoundError) as error:
+        raise HubError(
+            "it was set up by an older release and has no token for operations; converge it first: "
+            "landbridge apply --tags preflight,jupyterhub"
+        ) from error
 
 
 def user_of(model):
@@ -198,22 +213,30 @@ def drain(hub, stop, wait):
     while True:
         users = hub.users()
         wanted = running(users) if stop == "all" else idle(users)
-        for user, server in sorted(wanted):
-            hub.stop(user, server)
+        stop_all(hub, wanted)
         stopped |= wanted
-        wait_for_end(hub, wanted)
         if not running(hub.users()) or time.monotonic() >= deadline:
             return stopped
         time.sleep(POLL_SECONDS)
 
 
-def wait_for_end(hub, servers):
-    """Servers save what is open before they end."""
+def stop_all(hub, servers):
+    """Stop servers, and wait: they save what is open before they end.
+
+    One that cannot be stopped keeps none of the others from it.
+    """
+    faults = []
+    for user, server in sorted(servers):
+        try:
+            hub.stop(user, server)
+        except HubError as error:
+            faults.append(str(error))
     deadline = time.monotonic() + STOP_SECONDS
     while left := servers & running(hub.users()):
         if time.monotonic() > deadline:
             names = ", ".join(sorted("/".join(filter(None, server)) for server in left))
-            raise HubError(f"still running {STOP_SECONDS} s after they were told to stop: {names}")
+            after = f"still running {STOP_SECONDS} s after they were told to stop: {names}"
+            raise HubError("; ".join([after, *faults]))
         time.sleep(1)
 
 

@@ -31,7 +31,7 @@ def users(*, inventory: Inventory = None, limit: Limit = None, as_json: AsJson =
     _print(result, hubs, as_json=as_json)
 
 
-def drain(  # one option each
+def drain(
     *,
     inventory: Inventory = None,
     limit: Limit = None,
@@ -81,6 +81,7 @@ def _ask(
 ) -> tuple[RunResult, dict[str, Hub]]:
     """What the hubs of an inventory answer, by node."""
     root = content_root()
+    # In a file: Ansible splits `key=value` at blanks, which messages have.
     with tempfile.NamedTemporaryFile("w", suffix=".json", encoding="utf-8") as file:
         json.dump(variables, file)
         file.flush()
@@ -107,7 +108,7 @@ def _print(result: RunResult, hubs: dict[str, Hub], *, as_json: bool) -> None:
         nodes = {node: hub.model_dump(mode="json") for node, hub in hubs.items()}
         faults = {"unreachable": result.unreachable, "failures": list(map(asdict, result.failures))}
         typer.echo(json.dumps({"ok": result.ok, "nodes": nodes, **faults}, indent=2))
-    else:
+    elif hubs:
         typer.echo("\n\n".join(report(node, hub) for node, hub in hubs.items()))
     if not result.ok:
         raise NodeError("\n".join(result.report()), MEND)

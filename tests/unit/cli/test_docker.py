@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from landbridge.cli.main import app
 from landbridge.errors import InputError, NodeError
-from landbridge.run import asked
 from tests.unit.cli import played
-from tests.unit.cli.played import OTHER, STATS, UNREACHABLE, Run
+from tests.unit.cli.played import OTHER, STATS, UNREACHABLE
 from tests.unit.docker.answers import answer, container
 
 
@@ -23,20 +19,9 @@ def answered(host: str, **changes: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+def run(run_verb: Any) -> Any:
     """Runs the command over these events."""
-    inventory = tmp_path / "hosts.yml"
-    inventory.write_text("all: {hosts: {n1: {}, n2: {}}}\n")
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)  # no record is kept
-
-    def invoke(*arguments: str, events: tuple[Any, ...] = ()) -> Any:
-        run = Run(events)
-        monkeypatch.setattr(asked, "run_playbook", run)
-        command = ["docker", "survey", "--inventory", str(inventory), *arguments]
-        done = CliRunner().invoke(app, command)
-        return done, run
-
-    return invoke
+    return partial(run_verb, "docker", "survey")
 
 
 def test_answers_come_from_the_module_alone(run: Any) -> None:

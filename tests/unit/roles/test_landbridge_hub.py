@@ -212,12 +212,22 @@ def test_opened_again_once(place: Place) -> None:
     assert not place(state="open")["changed"]
 
 
-def test_a_server_that_does_not_stop_is_an_error(place: Place) -> None:
-    place.hub.users = {"alice": {"": 5000}}
+def test_a_server_that_does_not_stop_keeps_no_other_running(place: Place) -> None:
+    place.hub.users = {"alice": {"": 5000}, "bob": {"": 5000}}
     place.hub.stuck = {"alice"}
     answer = place(state="drained")
     assert answer["failed"]
+    assert "after they were told to stop: alice" in answer["msg"]
     assert "/users/alice/server: the hub answers 500" in answer["msg"]
+    assert place.hub.users["bob"] == {}
+    assert place.drained.exists()
+
+
+def test_a_hub_of_an_older_release_is_to_be_converged(place: Place, tmp_path: Path) -> None:
+    (tmp_path / "operations_token").unlink()
+    assert "landbridge apply --tags preflight,jupyterhub" in place()["msg"]
+    (tmp_path / "values.json").write_text(json.dumps({"hub_port": 1, "state": "/"}))
+    assert "landbridge apply --tags preflight,jupyterhub" in place()["msg"]
 
 
 def test_a_token_that_is_wrong_is_an_error_without_the_token(place: Place, tmp_path: Path) -> None:
