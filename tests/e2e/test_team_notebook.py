@@ -34,6 +34,7 @@ for user in alice bob carol; do
 done
 echo 'umask 077' >> ~alice/.bash_profile
 """
+KERNELS = {"datascience": "Python 3.11 (datascience)", "ir": "R 4.5 (site)"}
 PLOTS = {
     "datascience": "import matplotlib.pyplot as plt\nplt.plot([1, 4, 9])\nplt.show()",
     "ir": "plot(mtcars$wt, mtcars$mpg)",
@@ -190,8 +191,8 @@ def test_the_home_page_leads_to_the_teams_server(users: dict[str, User]) -> None
 def test_the_launcher_has_both_languages(alice: User) -> None:
     alice.page.goto(f"{alice.url}/user/{ACCOUNT}/lab?reset")
     launcher = alice.page.locator(".jp-Launcher")
-    expect(launcher.get_by_text("Python 3.11 (datascience)").first).to_be_visible()
-    expect(launcher.get_by_text("R 4.5 (site)").first).to_be_visible()
+    for kernel in KERNELS.values():
+        expect(launcher.get_by_text(kernel).first).to_be_visible()
     alice.picture("lab")
 
 
@@ -270,6 +271,9 @@ def test_a_plot_that_one_makes_both_see(node: LabNode, alice: User, bob: User, k
     must(put_notebook(node, kernel, kernel, PLOTS[kernel]))
     for user in (alice, bob):
         user.open_notebook(kernel, "plot(")
+        # Lab runs no cell, and says nothing, while the notebook has no kernel yet.
+        status = user.page.locator("#jp-main-statusbar")
+        expect(status).to_contain_text(f"{KERNELS[kernel]} | Idle")
     alice.text.click()
     alice.page.keyboard.press("Shift+Enter")
     for user in (alice, bob):

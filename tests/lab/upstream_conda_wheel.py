@@ -41,7 +41,10 @@ CONDA_NAMES = {
     # The whole of `matplotlib` brings a desktop toolkit along.
     "matplotlib": "matplotlib-base",
     "prometheus-client": "prometheus_client",
+    # conda-forge's package of that name is linked with its libpq; the wheel brings its own.
+    "psycopg2-binary": "psycopg2",
     "pure-eval": "pure_eval",
+    "ruamel-yaml": "ruamel.yaml",
     "stack-data": "stack_data",
     "typing-extensions": "typing_extensions",
     "tzdata": "python-tzdata",
