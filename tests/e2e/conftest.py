@@ -7,14 +7,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from tests.lab import bundle as lab_bundle
-from tests.lab import inventory, nodes, podman
+from tests.lab import inventory, nodes, paths, podman
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
+# What a node with a hub needs.
+HUB_AREAS = "preflight,toolkit,repositories,conda,r,jupyterhub"
 # What a refused node must still lack.
 TRACES = "/opt/landbridge /etc/landbridge /usr/local/bin/landbridge /var/lib/landbridge"
 
@@ -105,6 +108,31 @@ def bundle() -> Path:
     return lab_bundle.build()
 
 
+@pytest.fixture(scope="session")
+def hub_image(bundle: Path) -> str:
+    """An image of an EL10-like node with a hub, for stories that begin where one is.
+
+    How a node comes so far is what the scenarios show.
+    """
+    image = f"{podman.OWN}hub:{bundle.parent.name}"
+    with paths.locked(paths.cache() / "hub-image"):
+        if not podman.exists("image", image):
+            _make_hub(bundle, image)
+    return image
+
+
+def _make_hub(bundle: Path, image: str) -> None:
+    name = "hub-image"
+    nodes.create(name, "el10", bundle)
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        for key, value in mitogen_environment().items():
+            patch.setenv(key, value)
+        node = LabNode(name, Path(folder))
+        for ended in (node.bootstrap(), node.apply("--tags", HUB_AREAS)):
+            assert ended.code == 0, ended.output[-6000:]
+    nodes.save(name, image)
+
+
 @pytest.fixture(scope="module")
 def mitogen() -> Iterator[None]:
     """Mitogen for all converges of a story that is not about how nodes are reached."""
@@ -119,9 +147,9 @@ def boot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Lab
     """Boots nodes with a folder of bundles; they are deleted with the module."""
     booted: list[str] = []
 
-    def start(name: str, platform: str, bundles: Path) -> LabNode:
+    def start(name: str, platform: str, bundles: Path, image: str | None = None) -> LabNode:
         booted.append(name)
-        nodes.create(name, platform, bundles)
+        nodes.create(name, platform, bundles, image)
         return LabNode(name, tmp_path_factory.mktemp(name))
 
     yield start

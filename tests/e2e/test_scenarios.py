@@ -1,7 +1,8 @@
 """Every molecule scenario, on an EL9-like and an EL10-like node with no route out.
 
-Scenario `default`, with all roles, speaks plain SSH, as `landbridge apply` does. Others have
-Mitogen, which needs half of the processor time: a module starts in a Python that runs already.
+Scenario `r` speaks plain SSH, as `landbridge apply` does, because root's umask, which it is about,
+is that of every session. The others have Mitogen, which needs half of the processor time: a module
+starts in a Python that runs already. All roles without Mitogen: test_node_itself.py.
 """
 
 import os
@@ -17,8 +18,7 @@ from tests.lab import bundle as lab_bundle
 ROOT = Path(__file__).parents[2]
 # Nothing but a part of `default`, for who works on one role: with its variables, on its nodes.
 PARTS = {"conda", "repositories"}
-# The second because root's umask, which it is about, is that of every session.
-PLAIN = {"default", "r"}
+PLAIN = {"r"}
 SCENARIOS = sorted({p.parent.name for p in (ROOT / "molecule").glob("*/molecule.yml")} - PARTS)
 
 

@@ -60,8 +60,8 @@ def create(name: str, platform: str, bundle: Path | None = None, image: str | No
         name: host name, reachable as such by its peers.
         platform: `el9` or `el10`.
         bundle: directory mounted read-only at `BUNDLE_MOUNT`.
-        image: an image other than the lab's, with systemd at /sbin/init and Python; it is
-            reached through podman's exec.
+        image: another one than the platform's, with systemd at /sbin/init and Python: made by
+            `save`, or not the lab's, which is reached through podman's exec.
 
     Raises:
         NodeError: it did not boot; its failed units are in the message.
@@ -70,7 +70,8 @@ def create(name: str, platform: str, bundle: Path | None = None, image: str | No
     if bundle is not None and not bundle.is_dir():
         raise InputError(f"{bundle}: no such directory", "build the bundle first")
     options = [*_OPTIONS, "--network", podman.network(), "--hostname", name, "--name", name]
-    options += ["--label", f"{_LABEL}={target.name}", "--label", f"{_LABEL}.own={not image}"]
+    own = image is None or image.startswith(podman.OWN)
+    options += ["--label", f"{_LABEL}={target.name}", "--label", f"{_LABEL}.own={own}"]
     if bundle is not None:
         options += ["--volume", f"{bundle.resolve()}:{BUNDLE_MOUNT}:ro"]
     chosen = podman.foreign(image) if image else podman.image(target)
@@ -88,6 +89,13 @@ def restart(name: str) -> Node:
     _wait_cleaned(name, monitor)
     _boot(name)
     return find(name)
+
+
+def save(name: str, image: str) -> None:
+    """Keep what a node has on its disk as an image for other nodes; the node is deleted."""
+    podman.run("stop", "--time", "20", name)
+    podman.commit(name, image)
+    destroy(name)
 
 
 def destroy(*names: str) -> None:

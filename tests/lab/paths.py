@@ -47,8 +47,7 @@ def product(name: str, inputs: str, make: Callable[[Path], None], keep: int = 0)
     final = cache() / name / inputs
     if final.is_dir():
         return final
-    final.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(final.parent):
+    with locked(final.parent):
         if final.is_dir():  # made by another process meanwhile
             return final
         temporary = final.with_name(f".{inputs}.{os.getpid()}")
@@ -68,8 +67,9 @@ def product(name: str, inputs: str, make: Callable[[Path], None], keep: int = 0)
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """One process at a time works in `folder`; the lock ends with the process."""
+def locked(folder: Path) -> Iterator[None]:
+    """One process at a time works in `folder`, made if missing; the lock ends with the process."""
+    folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

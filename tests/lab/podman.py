@@ -10,6 +10,7 @@ from landbridge.errors import NodeError
 from tests.lab import holder, paths, roots
 from tests.lab.platforms import Platform
 
+OWN = "localhost/landbridge-lab/"  # images of the lab's, which have its key for ssh
 NETWORK = "lab"
 SUBNET = "10.99.0.0/24"
 DNS = "10.99.0.1"  # aardvark-dns: it knows the nodes' names and nothing else
@@ -56,8 +57,7 @@ def network() -> str:
 def image(platform: Platform) -> str:
     """The name of `platform`'s node image; imported if missing, older ones are removed."""
     root = roots.root(platform)
-    repository = f"localhost/landbridge-lab/{platform.name}"
-    name = f"{repository}:{root.parent.name}"
+    name = f"{OWN}{platform.name}:{root.parent.name}"
     if exists("image", name):
         return name
     with paths.stage(f"import the image of {platform.name}"):
@@ -73,12 +73,22 @@ def image(platform: Platform) -> str:
             )
         if done.returncode or source.returncode:
             raise NodeError(f"podman import of {name} failed:\n{done.stderr}")
-    older = run(
-        "images", "--quiet", "--filter", f"reference={repository}", "--filter", f"before={name}"
-    )
-    for identity in older.stdout.split():
-        run("rmi", identity, check=False)  # one in use by a node stays
+    _remove_older(name)
     return name
+
+
+def commit(node: str, name: str) -> None:
+    """Make an image of what a node that does not run has on its disk; older ones are removed."""
+    run("commit", "--quiet", node, name)
+    _remove_older(name)
+
+
+def _remove_older(name: str) -> None:
+    """Remove images of the same repository, but for those in use by a node."""
+    reference = f"reference={name.rpartition(':')[0]}"
+    older = run("images", "--quiet", "--filter", reference, "--filter", f"before={name}")
+    for identity in older.stdout.split():
+        run("rmi", identity, check=False)
 
 
 def foreign(name: str) -> str:

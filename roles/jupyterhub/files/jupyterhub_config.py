@@ -2,14 +2,16 @@
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from landbridge_hub import authentication, services, spawning, teams, web
+from landbridge_hub import authentication, backup, database, services, spawning, teams, web
 
 here = Path(__file__).parent
 values = json.loads((here / "values.json").read_text())
+shared = json.loads((here / "teams.json").read_text())
 prefix = values["prefix"]
 
 c = get_config()  # noqa: F821 - JupyterHub puts it here
@@ -24,10 +26,8 @@ c.ConfigurableHTTPProxy.api_url = f"http://127.0.0.1:{values['proxy_api_port']}"
 c.JupyterHub.cleanup_proxy = False
 c.JupyterHub.cleanup_servers = False
 
-# State, but for the cookie secret, which is in the environment. The schema of an older hub is
-# migrated at the start; SQLite files are copied before.
-c.JupyterHub.db_url = f"sqlite:///{values['state']}/jupyterhub.sqlite"
-c.JupyterHub.upgrade_db = True
+# State, but for the cookie secret, which is in the environment.
+database.configure(c, values, partial(backup.make, values, shared, "migration", files=False))
 
 web.configure(c, values)
 
@@ -50,4 +50,4 @@ c.Spawner.args = [
 ]
 
 # Last, because it builds on the authenticator that is chosen above.
-teams.configure(c, json.loads((here / "teams.json").read_text()), str(here / "templates"))
+teams.configure(c, shared, str(here / "templates"))

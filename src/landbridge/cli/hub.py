@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from landbridge.cli.options import AsJson, Inventory
-from landbridge.content import content_root
+from landbridge.cli.hub_answers import Asked, as_data, ask_hubs, be_there, be_well
+from landbridge.cli.options import AsJson, Inventory, Limit
 from landbridge.errors import InputError, NodeError
 from landbridge.hub import Hub, called, parse, report
-from landbridge.run.asked import ask
-from landbridge.run.command import Playbook
 from landbridge.run.result import RunResult
 
 MODULE = "landbridge_hub"
-MEND = "mend it and run the command again"
-
-Limit = Annotated[str | None, typer.Option(help="Only these hosts.")]
 
 
 def users(*, inventory: Inventory = None, limit: Limit = None, as_json: AsJson = False) -> None:
@@ -80,25 +72,11 @@ def _ask(
     silent: bool,
 ) -> tuple[RunResult, dict[str, Hub]]:
     """What the hubs of an inventory answer, by node."""
-    root = content_root()
-    # In a file: Ansible splits `key=value` at blanks, which messages have.
-    with tempfile.NamedTemporaryFile("w", suffix=".json", encoding="utf-8") as file:
-        json.dump(variables, file)
-        file.flush()
-        playbook = Playbook(
-            path=root / "playbooks" / "hub.yml",
-            inventory=(inventory or root / "inventories" / "local").absolute(),
-            limit=limit,
-            extra_vars=(f"@{file.name}",),
-        )
-        result, answers = ask(playbook, verb, MODULE, silent=silent)
-    parsed = {node: parse(node, answer) for node, answer in sorted(answers.items())}
+    asked = Asked(verb, "hub.yml", MODULE, variables)
+    result, answers = ask_hubs(asked, inventory, limit, silent=silent)
+    parsed = {node: parse(node, answer) for node, answer in answers.items()}
     hubs = {node: hub for node, hub in parsed.items() if hub}
-    if result.ok and not hubs:
-        raise NodeError(
-            f"no hub on {', '.join(parsed)}",
-            "name the hub's host with --limit, or its inventory with --inventory",
-        )
+    be_there(result, parsed, hubs)
     return result, hubs
 
 
@@ -106,9 +84,7 @@ def _print(result: RunResult, hubs: dict[str, Hub], *, as_json: bool) -> None:
     """The hubs; an error afterwards where a node had none to give."""
     if as_json:
         nodes = {node: hub.model_dump(mode="json") for node, hub in hubs.items()}
-        faults = {"unreachable": result.unreachable, "failures": list(map(asdict, result.failures))}
-        typer.echo(json.dumps({"ok": result.ok, "nodes": nodes, **faults}, indent=2))
+        typer.echo(as_data(result, nodes))
     elif hubs:
         typer.echo("\n\n".join(report(node, hub) for node, hub in hubs.items()))
-    if not result.ok:
-        raise NodeError("\n".join(result.report()), MEND)
+    be_well(result)

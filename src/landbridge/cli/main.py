@@ -20,6 +20,10 @@ app = group(
             "verify:verify",
             "Run the host checks on this machine, or on the hosts of an inventory.",
         ),
+        "backup": (
+            "hub_backup:backup",
+            "Make a backup of hubs: their database and, with --files, the teams' folders.",
+        ),
         "bundle": ("bundle:app", "Build a bundle where there is internet, check it anywhere."),
         "docker": ("docker:app", "Look at Docker on nodes, before Podman takes its place."),
         "depot": ("depot:app", "Keep releases on this machine, one of them current."),
@@ -34,6 +38,10 @@ app = group(
             "(see `landbridge lock stack --help`).",
         ),
         "r": ("r:app", "Hand a lock's R packages to R's own tools."),
+        "restore": (
+            "hub_backup:restore",
+            "Put back what a backup holds, into SQLite or PostgreSQL, whichever the hub has now.",
+        ),
         "users": (
             "hub:users",
             "List the users of hubs, their servers and what these use; nothing is changed.",

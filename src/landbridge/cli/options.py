@@ -25,6 +25,7 @@ Inventory = Annotated[
     Path | None,
     typer.Option("--inventory", "-i", metavar="PATH", help="Default: this very machine."),
 ]
+Limit = Annotated[str | None, typer.Option(help="Only these hosts.")]
 PassphraseFile = Annotated[
     Path | None,
     typer.Option("--passphrase-file", metavar="FILE", help="The key's passphrase."),

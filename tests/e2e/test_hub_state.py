@@ -1,0 +1,289 @@
+"""The hub's state: backups, PostgreSQL instead of SQLite, older and newer schemas, new secrets.
+
+One story on one node: each test goes on where the one before ended.
+"""
+
+import json
+import re
+import shlex
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from tests.e2e.conftest import BIN, Ended, LabNode, run
+from tests.lab import nodes, postgresql
+
+PASSWORD = "a%3Aword%40of/it"  # as in the address; what it stands for is below
+PLAIN = "a:word@of/it"
+URL = f"postgresql://hub:{PASSWORD.replace('/', '%2F')}@127.0.0.1/hub"
+TEAM = {"name": "pricing", "members": ["alice"]}
+FOLDER = "/srv/teams/pricing"
+BACKUPS = "/var/lib/landbridge/jupyterhub-backups"
+# JupyterHub's schema before the one that it has now.
+PREVIOUS = "ff1860e38070"
+TO_PREVIOUS = (
+    "ALTER TABLE spawners DROP COLUMN display_name",
+    "UPDATE alembic_version SET version_num = 'ff1860e38070'",
+)
+USERS = """
+for user in alice bob; do
+  useradd -m -G landbridge-users $user && echo "$user:$user's own" | chpasswd
+done
+"""
+SECONDS = 90
+
+pytestmark = pytest.mark.usefixtures("mitogen")
+
+
+class Login:
+    """A user's session with the hub."""
+
+    def __init__(self, url: str, name: str) -> None:
+        self.browser = httpx.Client(base_url=url, follow_redirects=True, timeout=SECONDS)
+        page = self.browser.get("/hub/login").text
+        token = re.search(r'name="_xsrf"\s+value="([^"]+)"', page)
+        assert token
+        form = {"username": name, "password": f"{name}'s own", "_xsrf": token[1]}
+        answer = self.browser.post("/hub/login?next=/hub/home", data=form)
+        assert answer.status_code == 200 and answer.url.path == "/hub/home", answer.text
+
+    def ask(self, method: str, path: str) -> httpx.Response:
+        """The answer of the hub's API to this session."""
+        token = next(
+            each.value
+            for each in self.browser.cookies.jar
+            if (each.name, each.path) == ("_xsrf", "/hub/")
+        )
+        headers = {"X-XSRFToken": str(token), "Referer": str(self.browser.base_url) + "/hub/home"}
+        return self.browser.request(method, f"/hub/api{path}", headers=headers)
+
+
+def must(ended: Ended) -> str:
+    assert ended.code == 0, ended.output[-6000:]
+    return ended.output
+
+
+def converge(node: LabNode, **variables: Any) -> None:
+    """Converge the hub with these variables besides the team."""
+    (node.folder / "group_vars").mkdir(exist_ok=True)
+    chosen = {"jupyterhub_teams": [TEAM], **variables}
+    (node.folder / "group_vars/all.yml").write_text(yaml.safe_dump(chosen))
+    must(node.apply("--tags", "preflight,jupyterhub"))
+
+
+def operate(node: LabNode, verb: str, *options: str) -> Ended:
+    """A verb of the hub's operations, asked of the node."""
+    return run(BIN / "landbridge", verb, "--inventory", node.inventory(), "--json", *options)
+
+
+def answer(node: LabNode, ended: Ended) -> Any:
+    """What a verb said of the node."""
+    output = must(ended)
+    return json.loads(output[output.index("{\n") :])["nodes"][node.name]
+
+
+def until(done: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not done():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.5)
+
+
+def healthy(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/hub/health", timeout=5).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def node(boot: Callable[..., LabNode], bundle: Path, hub_image: str) -> LabNode:
+    """A node with a hub on SQLite."""
+    made = boot("hub-state", "el10", bundle, hub_image)
+    must(made.run(USERS))
+    converge(made)
+    return made
+
+
+@pytest.fixture(scope="module")
+def url(node: LabNode) -> Iterator[str]:
+    with nodes.forwarded(node.name, 8000) as port:
+        yield f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture(scope="module")
+def alice(url: str) -> Login:
+    """Her session with the first hub."""
+    return Login(url, "alice")
+
+
+@pytest.fixture(scope="module")
+def token(alice: Login) -> str:
+    """What her programs show to the hub."""
+    return str(alice.ask("POST", "/users/alice/tokens").raise_for_status().json()["token"])
+
+
+def whose(url: str, token: str) -> str | None:
+    """Whom the hub takes the bearer of a token for."""
+    found = httpx.get(f"{url}/hub/api/user", headers={"Authorization": f"token {token}"})
+    return found.json()["name"] if found.is_success else None
+
+
+def revision(node: LabNode) -> str:
+    return postgresql.query(node.name, "SELECT version_num FROM alembic_version", "hub")
+
+
+def backups(node: LabNode, reason: str) -> list[str]:
+    return must(node.run(f"find {BACKUPS} -mindepth 1 -name '*-{reason}' | sort")).split()
+
+
+@pytest.fixture(scope="module")
+def backup(node: LabNode, token: str) -> str:
+    """A backup of the hub on SQLite, with the team's files."""
+    assert token
+    must(node.run(f"runuser -l alice -c 'echo of before > {FOLDER}/plan.txt'"))
+    return str(answer(node, operate(node, "backup", "--files"))["backup"])
+
+
+def test_a_backup_has_what_the_hub_and_its_teams_have(node: LabNode, backup: str) -> None:
+    content = json.loads(must(node.run(f"cat {backup}/hub.json")))
+    assert "alice" in [user["name"] for user in content["tables"]["users"]]
+    assert content["teams"]["team-pricing"]["folder"] == FOLDER
+    assert "pricing/plan.txt" in must(node.run(f"tar -tf {backup}/folders.tar.gz")).split()
+    assert must(node.run(f"cd {backup} && sha256sum --quiet --check SHA256SUMS")) == ""
+
+
+def test_nobody_else_reads_it(node: LabNode, backup: str) -> None:
+    assert node.run(f"runuser -l alice -c 'ls {backup}'").code != 0
+    assert must(node.run(f"find {backup} -perm /077")) == ""
+
+
+def test_the_hub_moves_to_postgresql_with_new_secrets(
+    node: LabNode, url: str, alice: Login, backup: str
+) -> None:
+    assert backup
+    postgresql.start(node.name, "hub", PLAIN)
+    converge(node, jupyterhub_database_url=URL, jupyterhub_secrets_generation="2")
+    assert alice.ask("GET", "/user").status_code == 403
+    assert postgresql.query(node.name, "SELECT name FROM users", "hub") == "team-pricing"
+    assert healthy(url)
+
+
+def test_the_databases_password_is_the_hubs_alone(node: LabNode) -> None:
+    for form in (PLAIN, PASSWORD):
+        word = shlex.quote(form)
+        places = "/etc /run /var/lib/landbridge /var/log/landbridge"
+        found = node.run(f"runuser -u alice -- grep -rFls {word} {places}").output.split()
+        assert found == []
+        assert node.run(f"ps axww -o args | grep -F {word} | grep -v grep").output == ""
+        assert node.run(f"journalctl -q | grep -F {word}").output == ""
+
+
+def test_what_sqlite_knew_is_restored_into_postgresql(
+    node: LabNode, url: str, token: str, backup: str
+) -> None:
+    assert whose(url, token) is None
+    must(node.run(f"echo of after > {FOLDER}/plan.txt"))
+    (before,) = [
+        each
+        for each in answer(node, operate(node, "restore", backup))["before"]
+        if each.startswith(FOLDER)
+    ]
+    until(lambda: healthy(url), "the hub is back")
+    assert whose(url, token) == "alice"
+    assert must(node.run(f"cat {FOLDER}/plan.txt {before}/plan.txt")) == "of before\nof after\n"
+    assert must(node.run(f"stat -c '%U %G %a' {FOLDER}")) == "team-pricing team-pricing 2770\n"
+    assert "default:group::rwx" in must(node.run(f"getfacl -p {FOLDER}"))
+    # Rows of today get numbers that no row of then has.
+    assert Login(url, "bob").ask("GET", "/user").json()["name"] == "bob"
+
+
+def test_a_user_reaches_nothing_of_anothers(node: LabNode, url: str, token: str) -> None:
+    headers = {"Authorization": f"token {token}"}
+    server = f"{url}/hub/api/users/alice/server"
+    assert httpx.post(server, headers=headers, timeout=SECONDS).status_code in (201, 202)
+    bob = Login(url, "bob")
+    assert bob.browser.get("/user/alice/api/contents").status_code == 403
+    for method in ("GET", "DELETE"):
+        assert bob.ask(method, "/users/alice/server").status_code in (403, 404, 405)
+    port = "ss -Hltnp | awk '/jupyterhub-sing/ {sub(/.*:/, \"\", $4); print $4}'"
+    (direct,) = must(node.run(port)).split()
+    ask = f"curl -s -o /dev/null -w '%{{http_code}}' http://127.0.0.1:{direct}/user/alice/api/contents"
+    assert must(node.run(f"runuser -u bob -- {ask}")) == "403"
+
+
+def test_an_unprivileged_user_reads_no_secret(node: LabNode, backup: str) -> None:
+    hub = must(node.run("systemctl show -P MainPID landbridge-hub")).strip()
+    server = must(node.run("systemctl show -P MainPID jupyter-alice-singleuser")).strip()
+    places = ["~alice", "/var/lib/landbridge/jupyterhub", backup, f"/proc/{hub}/environ"]
+    places += ["/etc/landbridge/jupyterhub/secrets", f"/proc/{server}/environ"]
+    for place in places:
+        read = node.run(f"runuser -u bob -- head -c 1 {place} || runuser -u bob -- ls {place}")
+        assert read.code != 0, place
+        assert "Permission denied" in read.output, place
+
+
+def test_nothing_is_restored_under_users_hands(node: LabNode, backup: str) -> None:
+    refused = operate(node, "restore", backup)
+    assert refused.code == 1
+    assert "jupyter-alice-singleuser.service" in refused.output
+    assert "landbridge drain --now" in refused.output
+    assert answer(node, operate(node, "drain", "--now"))["users"]
+    answer(node, operate(node, "drain", "--undo"))
+
+
+def test_a_backup_that_was_changed_is_refused(node: LabNode, url: str, backup: str) -> None:
+    must(node.run(f"cp -a {backup} {backup}-changed && echo >> {backup}-changed/hub.json"))
+    refused = operate(node, "restore", f"{backup}-changed")
+    assert refused.code == 1
+    assert f"{backup}-changed/hub.json is not as it was written" in refused.output
+    assert healthy(url)
+
+
+def test_an_older_schema_is_migrated_after_a_backup(node: LabNode, url: str, token: str) -> None:
+    now = revision(node)
+    # JupyterHub has a transaction open whenever it runs, and that keeps tables as they are.
+    must(node.run("systemctl stop landbridge-hub"))
+    for statement in TO_PREVIOUS:
+        postgresql.query(node.name, statement, "hub")
+    must(node.run("systemctl start landbridge-hub"))
+    until(lambda: healthy(url) and whose(url, token) == "alice", "the hub is back")
+    assert revision(node) == now
+    (made,) = backups(node, "migration")
+    content = json.loads(must(node.run(f"cat {made}/hub.json")))
+    assert content["revision"] == PREVIOUS
+    assert "alice" in [user["name"] for user in content["tables"]["users"]]
+    refused = operate(node, "restore", made)
+    assert refused.code == 1
+    assert "make that release current" in refused.output
+
+
+def test_a_newer_schema_is_refused_and_a_backup_leads_back(
+    node: LabNode, url: str, token: str, backup: str
+) -> None:
+    postgresql.query(node.name, "UPDATE alembic_version SET version_num = 'fffffffffff'", "hub")
+    node.run("systemctl restart landbridge-hub")
+    words = "journalctl -q -u landbridge-hub | grep -c 'schema fffffffffff of a newer JupyterHub'"
+    until(lambda: node.run(words).code == 0, "the journal says why")
+    answer(node, operate(node, "restore", backup))
+    until(lambda: healthy(url) and whose(url, token) == "alice", "the hub is back")
+
+
+def test_the_timers_backups_are_few(node: LabNode) -> None:
+    assert must(node.run("systemctl is-enabled landbridge-hub-backup.timer")).strip() == "enabled"
+    must(node.run("sed -i s/--keep=7/--keep=1/ /etc/systemd/system/landbridge-hub-backup.service"))
+    must(node.run("systemctl daemon-reload"))
+    for _ in range(2):
+        must(node.run("systemctl start landbridge-hub-backup.service"))
+    (kept,) = backups(node, "schedule")
+    assert "alice" in must(node.run(f"cat {kept}/hub.json"))
+
+
+def test_the_hub_survives_a_restart_of_its_database(node: LabNode, url: str, token: str) -> None:
+    must(node.run("systemctl restart postgresql"))
+    assert whose(url, token) == "alice"
