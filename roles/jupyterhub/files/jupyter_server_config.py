@@ -7,7 +7,7 @@ from pathlib import Path
 here = Path(__file__).parent
 sys.path.insert(0, str(here))
 
-from landbridge_user.kernels import UsersKernels, WorkingKernels
+from landbridge_user.kernels import UsersKernels, WorkingKernels  # noqa: E402 - see above
 
 values = json.loads((here / "values.json").read_text())
 

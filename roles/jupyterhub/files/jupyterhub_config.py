@@ -41,8 +41,8 @@ c.Spawner.http_timeout = 60
 c.Spawner.environment = {
     "JUPYTER_PATH": values["jupyter_path"],
     "JUPYTER_CONFIG_PATH": str(here / "singleuser"),
-    # systemd's own search path knows no environment. In a terminal, `python` is that of notebooks, by
-    # its link: an environment that a user makes with it follows upgrades.
+    # systemd's own search path knows no environment. In a terminal, `python` is that of notebooks,
+    # by its link: what a user makes with it follows upgrades.
     "PATH": ":".join(
         [f"{values['python']}/bin"] * bool(values["python"])
         + [f"{prefix}/bin", "/usr/local/bin", "/usr/bin", "/usr/local/sbin", "/usr/sbin"]

@@ -62,7 +62,7 @@ def limits(values):
         said.append(f"It is stopped after {minutes(idle)} without a page open or a kernel at work.")
     if kernel := values["cull_kernel_seconds"]:
         said.append(
-            f"A kernel that no page shows is shut down when it has done nothing for {minutes(kernel)}."
+            f"A kernel that no page shows is shut down after {minutes(kernel)} without work."
         )
     if age := values["cull_max_age_seconds"]:
         said.append(f"It is stopped {minutes(age)} after its start, also at work.")

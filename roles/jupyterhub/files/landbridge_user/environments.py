@@ -15,6 +15,12 @@ FOLDERS = ("envs", ".conda/envs", ".virtualenvs")
 LISTED = ".conda/environments.txt"
 # Where packages come from; the managed R reads it, too.
 R_PROFILE = "/etc/landbridge/r/Rprofile.site"
+# Starts ipykernel on the files that are there now. A virtual environment builds on a managed one by
+# its link: what is imported later would come from wherever the link then leads.
+START = (
+    "import os, sys; sys.path[:] = map(os.path.realpath, sys.path[1:]);"
+    " from ipykernel import kernelapp; kernelapp.launch_new_instance()"
+)
 # The folder of a Python's modules.
 MODULES = re.compile(r"^python3\.(\d+)$")
 
@@ -64,17 +70,20 @@ def python(prefix, home):
     program, settings = prefix / "bin/python", venv_settings(prefix)
     if not os.access(program, os.X_OK):
         return None
+    owners = [prefix]
+    if settings.get("include-system-site-packages") == "true" and settings.get("home"):
+        owners.append(Path(settings["home"]).parent)
+    marker = "VIRTUAL_ENV" if settings else "CONDA_PREFIX"
     for library in libraries(prefix):
-        owners = [prefix]
-        if settings.get("include-system-site-packages") == "true" and settings.get("home"):
-            owners.append(Path(settings["home"]).parent)
         for owner in owners:
             if (owner / "lib" / library / "site-packages/ipykernel").is_dir():
-                version = library.removeprefix("python")
-                argv = [str(program), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-                marker = "VIRTUAL_ENV" if settings else "CONDA_PREFIX"
-                resources = str(owner / "share/jupyter/kernels/python3")
-                return made(prefix, home, "Python", version, argv, {marker: str(prefix)}, resources)
+                return Kernel(
+                    **named(prefix, home, "Python " + library.removeprefix("python")),
+                    language="python",
+                    argv=[str(program), "-c", START, "-f", "{connection_file}"],
+                    env={**environment(prefix), marker: str(prefix)},
+                    resources=str(owner / "share/jupyter/kernels/python3"),
+                )
     return None
 
 
@@ -83,32 +92,34 @@ def r(prefix, home):
     program, library = prefix / "bin/R", prefix / "lib/R/library"
     if not (library / "IRkernel").is_dir() or not os.access(program, os.X_OK):
         return None
-    found = re.search(r"(?m)^Version: *(\d+\.\d+)", text(library / "base/DESCRIPTION"))
-    version = found[1] if found else ""
-    argv = [str(program), "--no-echo", "-e", "IRkernel::main()", "--args", "{connection_file}"]
-    env = {"CONDA_PREFIX": str(prefix), "R_PROFILE": R_PROFILE}
-    return made(prefix, home, "R", version, argv, env, str(library / "IRkernel/kernelspec"))
+    version = re.search(r"(?m)^Version: *(\d+\.\d+)", text(library / "base/DESCRIPTION"))
+    return Kernel(
+        **named(prefix, home, f"R {version[1]}" if version else "R"),
+        language="R",
+        argv=[str(program), "--no-echo", "-e", "IRkernel::main()", "--args", "{connection_file}"],
+        env={**environment(prefix), "CONDA_PREFIX": str(prefix), "R_PROFILE": R_PROFILE},
+        resources=str(library / "IRkernel/kernelspec"),
+    )
 
 
-def made(prefix, home, language, version, argv, env, resources):
-    """A kernel whose name no other environment's has, and no managed kernel's."""
+def named(prefix, home, what):
+    """What users call a kernel, and a name that no other has, the stack's included."""
     said = re.sub(r"[^a-z0-9]+", "-", prefix.name.lower()).strip("-")
     which = hashlib.sha256(str(prefix).encode()).hexdigest()[:8]
     place = f"~/{prefix.relative_to(home)}" if home in prefix.parents else str(prefix)
-    return Kernel(
-        name=f"own-{said}-{which}-{language.lower()}",
-        display_name=" ".join([language, version, f"({place})"]).replace("  ", " "),
-        language="R" if language == "R" else "python",
-        argv=argv,
-        env={"PATH": f"{prefix}/bin:${{PATH}}", **env},
-        resources=resources,
-    )
+    name = f"own-{said}-{which}-{what.partition(' ')[0].lower()}"
+    return {"name": name, "display_name": f"{what} ({place})"}
+
+
+def environment(prefix):
+    """Variables of a kernel whose commands are those of its environment."""
+    return {"PATH": f"{prefix}/bin:${{PATH}}"}
 
 
 def libraries(prefix):
     """Names of the folders of Python's modules, the newest version first."""
     try:
-        names = os.listdir(prefix / "lib")
+        names = [path.name for path in (prefix / "lib").iterdir()]
     except OSError:
         return []
     numbered = [(int(found[1]), name) for name in names if (found := MODULES.match(name))]

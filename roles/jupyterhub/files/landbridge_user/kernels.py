@@ -19,8 +19,10 @@ class UsersKernels(KernelSpecManager):
     """
 
     managed = Unicode(help="Folder of the node's environments.").tag(config=True)
-    _own = {}
-    _found = {}
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self._own, self._found = {}, {}
 
     def _kernel_dirs_default(self):
         own = Path(sys.prefix)
