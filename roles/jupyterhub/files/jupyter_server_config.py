@@ -28,11 +28,12 @@ c.LabApp.extra_labextensions_path = [str(here / "labextensions")]
 c.ServerApp.jpserver_extensions = {"landbridge_user.notices": True}
 
 # Completion and checks know the packages of the notebooks' environment, not the server's own.
-if values["python"]:
+jedi = Path(sys.prefix, "bin/jedi-language-server")
+if values["python"] and jedi.exists():
     c.LanguageServerManager.language_servers = {
         "jedi-language-server": {
             "version": 2,
-            "argv": [f"{sys.prefix}/bin/jedi-language-server"],
+            "argv": [str(jedi)],
             "languages": ["python"],
             "mime_types": ["text/python", "text/x-ipython"],
             "display_name": "jedi-language-server",
