@@ -22,7 +22,7 @@ set -e
 export PATH={STACK_PYTHON}:$PATH
 python -m venv --system-site-packages ~/envs/mine
 ~/envs/mine/bin/pip install tabulate
-python -m venv ~/envs/bare
+python -m venv --without-pip ~/envs/bare
 python -m venv --without-pip --system-site-packages ~/.virtualenvs/broken
 ln -sf /nowhere/python ~/.virtualenvs/broken/bin/python
 mkdir -p ~/envs/data
