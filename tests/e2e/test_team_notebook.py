@@ -1,7 +1,8 @@
 """Two users in one notebook, each in a browser of their own, on a node with no route out.
 
-alice and bob are of the team, carol is not; alice's umask is 077. The tests are one story: each
-goes on where the one before ended. LANDBRIDGE_SCREENSHOTS names a folder for pictures of it.
+alice and bob are of the team, carol is not; alice's umask is 077. Then alice works in environments
+of her own, and a new release arrives meanwhile. The tests are one story: each goes on where the one
+before ended. LANDBRIDGE_SCREENSHOTS names a folder for pictures of it.
 """
 
 import json
@@ -19,9 +20,14 @@ import pytest
 import yaml
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
-from tests.e2e.conftest import BIN, Ended, LabNode, run
-from tests.lab import nodes
+from tests.e2e import own_kernels
+from tests.e2e.conftest import BIN, Ended, LabNode, linked, run
+from tests.lab import nodes, paths, releases
+from tests.lab.platforms import PLATFORMS
 
+NOW, NEXT = f"{nodes.BUNDLE_MOUNT}/now", f"{nodes.BUNDLE_MOUNT}/next"
+# What the next release's environment lacks, so that it is known from the one before.
+DROPPED = ("scikit-learn", "scipy", "joblib", "pandas", "matplotlib-base", "fonttools", "pillow")
 AREAS = "preflight,toolkit,repositories,conda,r,jupyterhub"
 TEAM = {"name": "pricing", "members": ["alice", "bob"]}
 ACCOUNT = "team-pricing"
@@ -38,6 +44,14 @@ KERNELS = {"datascience": "Python 3.11 (datascience)", "ir": "R 4.5 (site)"}
 PLOTS = {
     "datascience": "import matplotlib.pyplot as plt\nplt.plot([1, 4, 9])\nplt.show()",
     "ir": "plot(mtcars$wt, mtcars$mpg)",
+}
+BANNER = "CONFIDENTIAL <b>&</b> maintenance on Sunday"
+SETTINGS = {
+    "jupyterhub_banner": BANNER,
+    "jupyterhub_contact": "data@example.org",
+    "jupyterhub_cull_idle_seconds": 7200,
+    "jupyterhub_home_percent": 1,
+    "jupyterhub_memory_limit": "4G",
 }
 WORDS = {"alice": "the quick brown fox", "bob": "jumps over a lazy dog"}
 # The machine is busy with other stories: what takes no second is shown by the best of some tries.
@@ -119,15 +133,30 @@ def until(done: Callable[[], bool], what: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def node(boot: Callable[..., LabNode], bundle: Path) -> LabNode:
-    """A node with a team's server, whose notebook a member has put there with her umask."""
-    made = boot("team-notebook", "el10", bundle)
-    must(made.run(f"groupadd landbridge-users; {MAKE_USERS}"))
-    must(made.bootstrap())
-    (made.folder / "group_vars").mkdir()
-    (made.folder / "group_vars/all.yml").write_text(yaml.safe_dump({"jupyterhub_teams": [TEAM]}))
-    must(made.apply("--tags", AREAS))
-    return made
+def node(boot: Callable[..., LabNode], bundle: Path) -> Iterator[LabNode]:
+    """A node with a team's server; the next release is there, too."""
+    folder = paths.cache() / "notebook-story"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        linked(bundle, folder / "now")
+        dropped = {"datascience": DROPPED}
+        releases.following(bundle, folder / "next", PLATFORMS["el10"], ["remotes"], dropped)
+        made = boot("team-notebook", "el10", folder)
+        must(made.run(f"groupadd landbridge-users; {MAKE_USERS}"))
+        must(made.bootstrap(NOW))
+        set_variables(made, teams=[TEAM])
+        must(made.apply("--tags", AREAS, depot=NOW))
+        yield made
+    finally:
+        shutil.rmtree(folder)
+
+
+def set_variables(node: LabNode, teams: list[dict[str, Any]]) -> None:
+    """Write the inventory's variables."""
+    (node.folder / "group_vars").mkdir(exist_ok=True)
+    variables = SETTINGS | {"jupyterhub_teams": teams}
+    (node.folder / "group_vars/all.yml").write_text(yaml.safe_dump(variables))
 
 
 @pytest.fixture(scope="module")
@@ -186,6 +215,34 @@ def test_the_home_page_leads_to_the_teams_server(users: dict[str, User]) -> None
         user.log_in()
         user.page.get_by_role("button", name="Team pricing").click()
         expect(user.page.locator("#main.jp-LabShell")).to_be_visible()
+
+
+def test_banner_and_notices_are_above_everything(alice: User) -> None:
+    expect(alice.page.locator(".landbridge-banner")).to_have_text(BANNER)
+    idle = alice.page.locator(".landbridge-notice", has_text="nobody uses for 2 hours")
+    expect(idle).to_be_visible()
+    expect(alice.page.locator(".landbridge-notice", has_text="% full")).to_be_visible()
+    idle.get_by_role("button").click()
+    alice.page.reload()
+    expect(alice.page.locator(".landbridge-notice", has_text="% full")).to_be_visible()
+    expect(idle).to_have_count(0)
+
+
+def test_git_and_memory_are_in_reach(alice: User) -> None:
+    expect(alice.page.locator("#jp-main-statusbar")).to_contain_text("/ 4096.00 MB")
+    alice.page.get_by_role("tab", name="Git").click()
+    expect(alice.page.get_by_text("Initialize a Repository").first).to_be_visible()
+
+
+def test_the_help_menu_leads_to_the_guide(alice: User) -> None:
+    with alice.page.expect_popup() as opened:
+        alice.page.get_by_role("menuitem", name="Help").click()
+        alice.page.get_by_role("menuitem", name="How to work here").click()
+    guide = opened.value.locator("#guide")
+    for words in (*KERNELS.values(), "data@example.org", "4G of memory", NOW):
+        expect(guide).to_contain_text(words)
+    expect(opened.value.locator(".announcement")).to_have_text(BANNER)
+    opened.value.close()
 
 
 def test_the_launcher_has_both_languages(alice: User) -> None:
@@ -296,7 +353,7 @@ def test_somebody_else_is_refused(users: dict[str, User]) -> None:
 
 def operate(node: LabNode, verb: str, *options: str) -> Any:
     """What a verb of the hub's operations says of the node."""
-    command = [BIN / "landbridge", verb, "--inventory", node.inventory(), "--json", *options]
+    command = [BIN / "landbridge", verb, "--inventory", node.inventory(NOW), "--json", *options]
     output = must(run(*command))
     return json.loads(output[output.index("{\n") :])["nodes"][node.name]
 
@@ -325,13 +382,75 @@ def test_maintenance_stops_servers_and_loses_nothing(
     expect(alice.text).to_contain_text("before the break")
 
 
+@pytest.fixture(scope="module")
+def server(node: LabNode, users: dict[str, User]) -> own_kernels.Server:
+    """alice's own server, started after she has made environments."""
+    alice = users["alice"]
+    own_kernels.put_conda(node)
+    must(own_kernels.make(node, "alice"))
+    alice.page.goto(f"{alice.url}/hub/spawn/alice")
+    expect(alice.page.locator("#main.jp-LabShell")).to_be_visible()
+    token = alice.hub("POST", "/users/alice/tokens").json()["token"]
+    return own_kernels.Server(node, "alice", token)
+
+
+def kernels_of(user: User) -> dict[str, str]:
+    """Names of the kernels that a user's server offers, by what they are called there."""
+    answer = user.page.context.request.get(f"{user.url}/user/{user.name}/api/kernelspecs")
+    specs = answer.json()["kernelspecs"]
+    return {spec["spec"]["display_name"]: name for name, spec in specs.items()}
+
+
+def test_users_own_environments_are_kernels(server: own_kernels.Server, alice: User) -> None:
+    mine, conda = "Python 3.11 (~/envs/mine)", "Python 3.11 (~/elsewhere/conda)"
+    kernels = kernels_of(alice)
+    assert set(kernels) == {*KERNELS.values(), mine, conda}
+    expect(alice.page.locator(".jp-Launcher").get_by_text(mine).first).to_be_visible()
+    alice.picture("own-environments")
+    said = server.run(
+        (kernels[mine], "import numpy, tabulate; print(numpy.__file__, tabulate.__file__)"),
+        (kernels[conda], "import sys; print(sys.prefix)"),
+        ("ir", "cat(dirname(find.package('fansi')), fansi::nchar_ctl('red'))"),
+    )
+    numpy, tabulate = said[0]["text"].split()
+    assert numpy.startswith("/opt/landbridge/envs/datascience/")
+    assert tabulate.startswith("/home/alice/envs/mine/")
+    assert said[1]["text"].strip() == "/home/alice/elsewhere/conda"
+    assert said[2]["text"].startswith("/home/alice/R/")
+
+
+def test_running_kernels_stay_on_the_release_that_they_started_with(
+    server: own_kernels.Server, node: LabNode, alice: User
+) -> None:
+    mine = kernels_of(alice)["Python 3.11 (~/envs/mine)"]
+    where, library = "import sys; print(sys.prefix)", "cat(.libPaths()[2])"
+    begun = server.run(("datascience", where), (mine, "print(1)"), ("ir", library))
+    old, ids = begun[0]["text"].strip(), [kernel["id"] for kernel in begun]
+    must(node.apply("--tags", "preflight,conda,library", depot=NEXT))
+    # For the first time, and no longer in the new release.
+    late = "import sklearn; print(sklearn.__file__)"
+    said = server.run(
+        (ids[0], late), (ids[1], late), (ids[2], "cat(dirname(find.package('remotes')))")
+    )
+    assert [answer["text"].strip().startswith(f"{old}/lib") for answer in said[:2]] == [True, True]
+    assert said[2]["text"] == begun[2]["text"]
+    new = (
+        "from importlib.util import find_spec; import sys; print(find_spec('sklearn'), sys.prefix)"
+    )
+    fresh = server.run(("datascience", new), (mine, new), ("ir", library))
+    found, prefix = fresh[0]["text"].split()
+    assert (found, prefix != old) == ("None", True)
+    assert fresh[1]["text"].split() == ["None", "/home/alice/envs/mine"]
+    assert fresh[2]["text"] != begun[2]["text"]
+
+
 def test_a_team_that_is_dropped_keeps_its_files_and_nothing_else(
     node: LabNode, alice: User
 ) -> None:
     unit = f"jupyter-{ACCOUNT}-singleuser.service"
     assert must(node.run(f"systemctl is-active {unit}")).strip() == "active"
-    (node.folder / "group_vars/all.yml").write_text(yaml.safe_dump({"jupyterhub_teams": []}))
-    must(node.apply("--tags", "preflight,jupyterhub"))
+    set_variables(node, teams=[])
+    must(node.apply("--tags", "preflight,jupyterhub", depot=NEXT))
     assert node.run(f"systemctl is-active {unit}").code != 0
     assert alice.hub("POST", f"/users/{ACCOUNT}/server").status in (403, 404)
     assert WORDS["alice"] in must(node.run(f"cat {FILE}"))

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,12 @@ from landbridge.facts.node import Node
 
 SETTINGS = "/etc/landbridge/jupyterhub/values.json"
 SESSION = Path(__file__).parent / "on_node" / "hub_session.py"
+# Packages of the hub's environment: the extension of JupyterLab, and where its server answers.
+COMFORTS = {
+    "jupyterlab-git": ("@jupyterlab/git", "git/settings"),
+    "jupyterlab-lsp": ("@jupyter-lsp/jupyterlab-lsp", "lsp/status"),
+    "jupyter-resource-usage": ("@jupyter-server/resource-usage", "api/metrics/v1"),
+}
 UNITS = ("landbridge-hub.service", "landbridge-proxy.service")
 
 on_hubs = pytest.mark.usefixtures("hub")
@@ -205,3 +212,54 @@ def test_notebook_runs(node: Node, kernel: str, session: dict[str, Any]) -> None
     answer = session["kernels"][kernel_name(node, kernel)]
     assert answer.get("text", "").strip() == "42042", answer
     assert answer["status"] == "ok"
+
+
+@on_hubs
+def test_home_page_has_banner_and_guide(node: Node, session: dict[str, Any]) -> None:
+    home, settings = session["home"], session["settings"]
+    assert escape(settings["banner"]) in home
+    guide = home.partition('<section id="guide"')[2]
+    kernels = [spec["display_name"] for spec in node.facts.kernelspecs.values()]
+    for words in (*kernels, settings["depot"], settings["contact"]):
+        assert escape(words) in guide
+
+
+@on_hubs
+def test_jupyterlab_has_the_comforts_of_its_environment(
+    node: Node, session: dict[str, Any]
+) -> None:
+    (lock,) = node.facts.depot.locks["jupyterhub"].values()
+    for package, (extension, path) in COMFORTS.items():
+        if any(re.match(rf"{package}-\d", line) for line in lock):
+            assert extension in session["lab"]["extensions"]
+            assert not [off for off in session["lab"]["disabled"] if off.startswith(extension)]
+            assert session["parts"][path][0] == 200, session["parts"][path]
+
+
+@on_hubs
+def test_completion_knows_the_notebooks_packages_and_not_the_servers(
+    session: dict[str, Any],
+) -> None:
+    known = session["completion"]
+    if session["parts"]["lsp/status"][0] == 200:
+        assert known["import ipykernel; ipykernel.__ver"]
+        assert not known["import jupyterhub; jupyterhub.__ver"]
+
+
+@on_hubs
+def test_jupyterlab_asks_nobody_on_the_internet(session: dict[str, Any]) -> None:
+    lab = session["lab"]
+    assert (lab["manager"], lab["news"]) == (False, False)
+    assert "@jupyterlab/apputils-extension:announcements" in lab["disabled"]
+
+
+@on_hubs
+def test_jupyterlab_is_told_banner_and_notices(session: dict[str, Any]) -> None:
+    settings = session["settings"]
+    status, text = session["parts"]["landbridge/notices"]
+    assert status == 200, text
+    told = json.loads(text)
+    assert told["banner"] == settings["banner"]
+    idle = any("nobody uses" in notice for notice in told["notices"])
+    assert idle == bool(settings["cull_idle_seconds"])
+    assert "landbridge-notices" in session["lab"]["extensions"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +32,11 @@ class Next:
 
 
 def following(
-    bundle: Path, root: Path, platform: Platform, r_packages_without: Collection[str] = ()
+    bundle: Path,
+    root: Path,
+    platform: Platform,
+    r_packages_without: Collection[str] = (),
+    conda_without: Mapping[str, Collection[str]] | None = None,
 ) -> Next:
     """Make the release after `bundle`.
 
@@ -41,6 +45,7 @@ def following(
         root: where, on the same filesystem; it must not exist.
         platform: its repository gets the RPM.
         r_packages_without: R packages that the site library no longer has.
+        conda_without: packages that conda environments no longer have, by environment.
     """
     subprocess.run(["cp", "-al", bundle, root], check=True)
     repository = root / "rpm" / platform.target
@@ -52,6 +57,9 @@ def following(
         repository,
     ]
     subprocess.run(command, check=True)
+    for name, packages in (conda_without or {}).items():
+        for lock in (root / "conda" / "envs").glob(f"{name}.*.txt"):
+            _drop(lock, packages)
     before, _ = manifest.read_manifest(bundle)
     paths = [path for path in manifest.files_of(root) if path != manifest.CONTENT]
     entries = manifest.describe(root, paths, {})
@@ -64,6 +72,15 @@ def following(
     manifest.write_manifest(root, release, entries)
     sign.sign(root, sign.SigningKey(str(lab_bundle.secret_key())))
     return Next(root, release, added)
+
+
+def _drop(lock: Path, packages: Collection[str]) -> None:
+    """Take packages out of a conda environment's lock."""
+    lines = lock.read_text().splitlines(keepends=True)
+    # <subdir>/<name>-<version>-<build>.conda#<sha256>
+    kept = [x for x in lines if x.rpartition("/")[2].rsplit("-", 2)[0] not in packages]
+    assert len(lines) - len(kept) == len(packages), f"{lock} has not all of {packages}"
+    write_file(lock, "".join(kept))
 
 
 def _add_package(repository: Path, platform: Platform) -> str:

@@ -43,11 +43,15 @@ options:
     type: path
     default: /opt/landbridge/toolkit/bin/python
   keep:
-    description: How many complete older installations of the environment stay on disk.
+    description:
+      - How many complete older installations of the environment stay on disk.
+      - Whatever a process runs from stays as well, until it has ended.
     type: int
     default: 1
   state:
-    description: C(absent) removes the environment with all its installations and its kernelspec.
+    description:
+      - C(absent) removes the environment with all its installations and its kernelspec; what a
+        process runs from goes with a later run.
     type: str
     choices: [present, absent]
     default: present
@@ -234,7 +238,20 @@ def superfluous(home, wanted, keep):
     others = [p for p in home.iterdir() if HASH.match(p.name) and p.name != wanted]
     finished = [p for p in others if (p / MARKER).is_file()]
     finished.sort(key=lambda p: (p / MARKER).stat().st_mtime, reverse=True)
-    return sorted(set(others) - set(finished[:keep]))
+    going = set(others) - set(finished[:keep])
+    return sorted(going - in_use(going))
+
+
+def in_use(prefixes):
+    """Those of some installations that a process runs from, such as a kernel."""
+    used = set()
+    for maps in Path("/proc").glob("[0-9]*/maps") if prefixes else ():
+        try:
+            mapped = maps.read_text(errors="replace")
+        except OSError:  # it has ended, or is a thread of the kernel
+            continue
+        used |= {prefix for prefix in prefixes if f"{prefix}/" in mapped}
+    return used
 
 
 def write_file(path, data):
@@ -329,15 +346,18 @@ class Environment:
             yield stream.fileno()
 
     def absent(self):
-        """Remove the environment and its kernelspec."""
+        """Remove environment and kernelspec; what a process runs from stays until it ends."""
         self.report({}, b"", "(absent)")
-        there = [p for p in (self.home, self.spec_file.parent) if p.is_dir()]
+        inside = set(self.home.iterdir()) if self.home.is_dir() else set()
+        used = in_use({path for path in inside if HASH.match(path.name)})
+        going = sorted(inside - used) if used else [self.home]
+        there = [p for p in (*going, self.spec_file.parent) if p.exists() or p.is_symlink()]
         self.result.update(changed=bool(there), removed=[str(p) for p in there])
         if self.module.check_mode or not there:
             return
         with self.alone():
             for path in reversed(there):
-                shutil.rmtree(path)
+                path.unlink() if path.is_symlink() else shutil.rmtree(path)
 
     def present(self):
         """Install what is missing, switch to it, then bring kernelspec and old ones in order."""

@@ -1,53 +1,44 @@
-"""Every user's server: the kernels of the stack and the user's own, not the hub's environment."""
+"""Every user's server: kernels, what JupyterLab has besides, what users are told."""
 
+import json
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 
-from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
-from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
+here = Path(__file__).parent
+sys.path.insert(0, str(here))
+
+from landbridge_user.kernels import UsersKernels, WorkingKernels  # noqa: E402 - see above
+
+values = json.loads((here / "values.json").read_text())
 
 c = get_config()  # noqa: F821 - Jupyter puts it here
 
-
-class StackKernels(KernelSpecManager):
-    """All kernels but the one of the environment that the server itself runs in.
-
-    JupyterLab brings a kernel along. User code there could not import the stack's libraries.
-    """
-
-    def _kernel_dirs_default(self):
-        own = Path(sys.prefix)
-        return [d for d in super()._kernel_dirs_default() if own not in Path(d).parents]
-
-    def get_kernel_spec(self, kernel_name):
-        """The kernelspec of a name; the base class would fall back to the server's own."""
-        if kernel_name not in self.find_kernel_specs():
-            raise NoSuchKernel(kernel_name)
-        return super().get_kernel_spec(kernel_name)
-
-
-class WorkingKernels(AsyncMappingKernelManager):
-    """Kernels whose work counts as activity, also where it prints nothing for hours.
-
-    The hub stops servers that report none for long.
-    """
-
-    _last_seen = datetime.now(UTC)
-
-    @property
-    def last_kernel_activity(self):
-        """Now, while a kernel is busy; else when one last said something."""
-        states = [getattr(kernel, "execution_state", "") for kernel in self._kernels.values()]
-        return datetime.now(UTC) if "busy" in states else self._last_seen
-
-    @last_kernel_activity.setter
-    def last_kernel_activity(self, when):
-        self._last_seen = when
-
-
 c.ServerApp.kernel_manager_class = WorkingKernels
-c.ServerApp.kernel_spec_manager_class = StackKernels
+c.ServerApp.kernel_spec_manager_class = UsersKernels
+c.UsersKernels.managed = values["environments"]
 c.KernelSpecManager.ensure_native_kernel = False
+
+# Nothing is fetched: extensions come with the environment.
+c.LabApp.extension_manager = "readonly"
+c.LabApp.news_url = None
+c.LabApp.check_for_updates_class = "jupyterlab.NeverCheckForUpdate"
+
+# Banner and notices, and the way to the guide.
+c.LabApp.extra_labextensions_path = [str(here / "labextensions")]
+c.ServerApp.jpserver_extensions = {"landbridge_user.notices": True}
+
+# Completion and checks know the packages of the notebooks' environment, not the server's own.
+jedi = Path(sys.prefix, "bin/jedi-language-server")
+if values["python"] and jedi.exists():
+    c.LanguageServerManager.language_servers = {
+        "jedi-language-server": {
+            "version": 2,
+            "argv": [str(jedi)],
+            "languages": ["python"],
+            "mime_types": ["text/python", "text/x-ipython"],
+            "display_name": "jedi-language-server",
+            "env": {"CONDA_PREFIX": values["python"], "PYTHONUNBUFFERED": "1"},
+        }
+    }
 
 load_subconfig("teams_server_config.py")  # noqa: F821 - Jupyter puts it here

@@ -7,7 +7,16 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from landbridge_hub import authentication, backup, database, services, spawning, teams, web
+from landbridge_hub import (
+    authentication,
+    backup,
+    database,
+    guidance,
+    services,
+    spawning,
+    teams,
+    web,
+)
 
 here = Path(__file__).parent
 values = json.loads((here / "values.json").read_text())
@@ -41,13 +50,20 @@ c.Spawner.http_timeout = 60
 c.Spawner.environment = {
     "JUPYTER_PATH": values["jupyter_path"],
     "JUPYTER_CONFIG_PATH": str(here / "singleuser"),
-    # systemd's own search path knows no environment; users' commands come first as in a login.
-    "PATH": f"{prefix}/bin:/usr/local/bin:/usr/bin:/usr/local/sbin:/usr/sbin",
+    # systemd's own search path knows no environment. In a terminal, `python` is that of notebooks,
+    # by its link: what a user makes with it follows upgrades.
+    "PATH": ":".join(
+        [f"{values['python']}/bin"] * bool(values["python"])
+        + [f"{prefix}/bin", "/usr/local/bin", "/usr/bin", "/usr/local/sbin", "/usr/sbin"]
+    ),
 }
 c.Spawner.args = [
     f"--MappingKernelManager.default_kernel_name={values['default_kernel']}",
     f"--MappingKernelManager.cull_idle_timeout={values['cull_kernel_seconds']}",
 ]
 
+templates = str(here / "templates")
+guidance.configure(c, values, templates)
+
 # Last, because it builds on the authenticator that is chosen above.
-teams.configure(c, shared, str(here / "templates"))
+teams.configure(c, shared, templates)

@@ -213,7 +213,7 @@ def switch(link_path, target):
 
 
 def superfluous(libraries, wanted, keep):
-    """Libraries to remove: interrupted ones, and whole ones but the `keep` newest.
+    """Libraries to remove: interrupted ones, and whole ones but the `keep` newest and those in use.
 
     Args:
         libraries: directory of all.
@@ -223,4 +223,17 @@ def superfluous(libraries, wanted, keep):
     others = [p for p in libraries.glob("*") if p.name not in wanted]
     whole = [p for p in others if marked(p) is not None]
     whole.sort(key=lambda p: (p / MARKER).stat().st_mtime, reverse=True)
-    return sorted(set(others) - set(whole[:keep]))
+    going = set(others) - set(whole[:keep])
+    return sorted(going - in_use(going))
+
+
+def in_use(libraries):
+    """Those of some libraries from which a process of this node has loaded a package."""
+    used = set()
+    for maps in Path("/proc").glob("[0-9]*/maps") if libraries else ():
+        try:
+            mapped = maps.read_text(errors="replace")
+        except OSError:  # it has ended, or is a thread of the kernel
+            continue
+        used |= {library for library in libraries if f"{library}/" in mapped}
+    return used

@@ -33,6 +33,10 @@ WORK = {
 }
 # From the hub, from its static files, and from the proxy itself for what nobody serves.
 PATHS = ("/hub/login", "/hub/static/favicon.ico", "/hub/api/users")
+# Parts of a server that its environment may have, and Landbridge's own.
+PARTS = ("git/settings", "lsp/status", "api/metrics/v1", "landbridge/notices")
+# Of the first Python kernel's environment, and of the server's own.
+BEGUN = ("import ipykernel; ipykernel.__ver", "import jupyterhub; jupyterhub.__ver")
 # The product is in no source line: a frontend that echoes the source cannot pass.
 CELLS = {"python": "print(6 * 7 * 1001)", "R": "cat(6 * 7 * 1001)"}
 
@@ -123,6 +127,42 @@ class Server:
         with opener.open(request, timeout=CELL_SECONDS) as answer:
             text = answer.read().decode()
         return json.loads(text) if text else None
+
+    def answer(self, path):
+        """Status and text of an answer."""
+        address = f"{self.base.removesuffix('api')}{path}"
+        request = urllib.request.Request(address, headers=self.headers)
+        opener = urllib.request.build_opener(
+            urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=self.trusted)
+        )
+        try:
+            with opener.open(request, timeout=CELL_SECONDS) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    async def complete(self, text):
+        """What the language server would go on with."""
+        url = f"ws{self.base[4:].removesuffix('api')}lsp/ws/jedi-language-server"
+        request = HTTPRequest(url, headers=self.headers, ssl_options=self.trusted)
+        socket = await websocket_connect(request)
+        document = {"uri": "file:///begun.py"}
+        at = {"textDocument": document, "position": {"line": 0, "character": len(text)}}
+        opened = {**document, "languageId": "python", "version": 1, "text": text}
+        root = {"processId": None, "rootUri": "file:///", "capabilities": {}}
+        for message in (
+            {"id": 1, "method": "initialize", "params": root},
+            {"method": "initialized", "params": {}},
+            {"method": "textDocument/didOpen", "params": {"textDocument": opened}},
+            {"id": 2, "method": "textDocument/completion", "params": at},
+        ):
+            await socket.write_message(json.dumps({"jsonrpc": "2.0", **message}))
+            while "id" in message:
+                answer = json.loads(await socket.read_message())
+                if answer.get("id") == message["id"] and "method" not in answer:
+                    break
+        socket.close()
+        return [item["label"] for item in (answer["result"] or {"items": []})["items"]]
 
     def run_notebook(self, kernel):
         """Save a notebook of one cell, open it with `kernel`, run the cell."""
@@ -368,6 +408,28 @@ def before_start(settings, browser, user):
     }
 
 
+def completions(server):
+    """How words would go on, where the server knows; each asked in a session of its own."""
+    if server.answer("lsp/status")[0] != 200:
+        return {}
+    return {
+        text: asyncio.run(asyncio.wait_for(server.complete(text), CELL_SECONDS)) for text in BEGUN
+    }
+
+
+def lab(browser, user):
+    """What the page of JupyterLab is told: extensions that it loads, and what it does without."""
+    page = browser.request("GET", f"/user/{user}/lab")[2]
+    found = re.search(r'<script id="jupyter-config-data"[^>]*>(.*?)</script>', page, re.DOTALL)
+    told = json.loads(found[1])
+    return {
+        "extensions": [extension["name"] for extension in told["federated_extensions"]],
+        "disabled": told["disabledExtensions"],
+        "manager": told["extensionManager"]["can_install"],
+        "news": not told["news"]["disabled"],
+    }
+
+
 def with_server(settings, browser, user, kernels):
     """What a running server does, and what becomes of it."""
     status, token = browser.api("POST", f"/users/{user}/tokens", {"expires_in": 600})
@@ -376,6 +438,9 @@ def with_server(settings, browser, user, kernels):
         "token": status,
         "kernels": {kernel: server.run_notebook(kernel) for kernel in kernels},
         "work": server.work(settings["default_kernel"]),
+        "lab": lab(browser, user),
+        "completion": completions(server),
+        "parts": {path: server.answer(path) for path in PARTS},
         "unit": unit_properties(f"jupyter-{user}-singleuser.service"),
         "named": start_named(browser, user, "second-one"),
         "culled": cull(settings, browser, user),
@@ -394,6 +459,7 @@ def session(settings, user, kernels):
     told["cookies"] = {c.name: cookie_flags(c) for c in browser.cookies}
     if told["login"]["path"] != "/hub/home":
         return told
+    told["home"] = browser.request("GET", "/hub/home")[2]
     told |= before_start(settings, browser, user)
     started = time.monotonic()
     told["server"] = {"error": wait_for_server(browser, user, {})}

@@ -3,8 +3,12 @@
 import hashlib
 import io
 import json
+import shutil
+import subprocess
 import sys
 import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -157,6 +161,43 @@ def test_an_upgrade_shows_its_packages_and_keeps_the_old_environment(node: Node)
     assert third["removed"] == [str(first)]
     assert not first.exists()
     assert (node.home / Path(second["prefix"]).name).is_dir()
+
+
+@contextmanager
+def process_of(prefix: Path) -> Iterator[None]:
+    """A process that runs from an installation, as a kernel does."""
+    program = prefix / "bin/kernel"
+    program.parent.mkdir(exist_ok=True)
+    shutil.copy("/bin/sleep", program)
+    with subprocess.Popen([program, "600"]) as process:
+        try:
+            yield
+        finally:
+            process.kill()
+
+
+def test_what_a_process_runs_from_stays_until_it_has_ended(node: Node) -> None:
+    lines = [add_package(node.channel, "tool", v, {"share/tool": v}) for v in ("1.0", "2.0")]
+    node.lock(lines[0])
+    first = Path(node.run()["prefix"])
+    with process_of(first):
+        node.lock(lines[1])
+        assert node.run(keep=0)["removed"] == []
+        assert (first / "share/tool").read_text() == "1.0"
+        assert node.run(keep=0)["changed"] is False
+    assert node.run(keep=0)["removed"] == [str(first)]
+
+
+def test_an_environment_that_is_dropped_goes_when_its_last_process_has_ended(node: Node) -> None:
+    node.lock(add_package(node.channel, "ipykernel", "7", {"share/k": "x"}))
+    prefix = Path(node.run(kernel="K")["prefix"])
+    with process_of(prefix):
+        node.run(state="absent")
+        assert sorted(node.home.iterdir()) == [prefix]
+        assert not node.kernel.parent.exists()
+        assert node.run(state="absent")["changed"] is False
+    assert node.run(state="absent")["removed"] == [str(node.home)]
+    assert not node.home.exists()
 
 
 def test_files_are_hard_links_from_the_cache(node: Node) -> None:

@@ -234,6 +234,21 @@ def test_older_libraries_are_pruned_the_last_used_ones_stay(node: Node) -> None:
     assert first not in node.libraries()
 
 
+def test_a_library_of_which_a_process_has_loaded_something_is_not_pruned(node: Node) -> None:
+    for version in ("1.0", "2.0"):
+        node.build("aaa", version)
+    first = Path(node.run("aaa 1.0")["library"])
+    loaded = first / "aaa/aaa.so"
+    shutil.copy("/bin/sleep", loaded)
+    with subprocess.Popen([loaded, "600"]) as process:
+        try:
+            assert node.run("aaa 2.0", keep=0)["pruned"] == []
+            assert first.is_dir()
+        finally:
+            process.kill()
+    assert node.run("aaa 2.0", keep=0)["pruned"] == [str(first)]
+
+
 def test_another_target_takes_no_package_over(node: Node) -> None:
     node.build("aaa", "1.0")
     node.run("aaa 1.0")
