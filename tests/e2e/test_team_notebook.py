@@ -21,14 +21,13 @@ import yaml
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from tests.e2e import own_kernels
-from tests.e2e.conftest import BIN, Ended, LabNode, linked, run
+from tests.e2e.conftest import BIN, HUB_AREAS, Ended, LabNode, linked, run
 from tests.lab import nodes, paths, releases
 from tests.lab.platforms import PLATFORMS
 
 NOW, NEXT = f"{nodes.BUNDLE_MOUNT}/now", f"{nodes.BUNDLE_MOUNT}/next"
 # What the next release's environment lacks, so that it is known from the one before.
 DROPPED = ("scikit-learn", "scipy", "joblib", "pandas", "matplotlib-base", "fonttools", "pillow")
-AREAS = "preflight,toolkit,repositories,conda,r,jupyterhub"
 TEAM = {"name": "pricing", "members": ["alice", "bob"]}
 ACCOUNT = "team-pricing"
 FOLDER = "/srv/teams/pricing"
@@ -57,6 +56,8 @@ WORDS = {"alice": "the quick brown fox", "bob": "jumps over a lazy dog"}
 # The machine is busy with other stories: what takes no second is shown by the best of some tries.
 PATIENCE = 90_000
 TRIES = 5
+
+pytestmark = pytest.mark.usefixtures("mitogen")
 
 expect.set_options(timeout=PATIENCE)
 
@@ -133,7 +134,7 @@ def until(done: Callable[[], bool], what: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def node(boot: Callable[..., LabNode], bundle: Path) -> Iterator[LabNode]:
+def node(boot: Callable[..., LabNode], bundle: Path, hub_image: str) -> Iterator[LabNode]:
     """A node with a team's server; the next release is there, too."""
     folder = paths.cache() / "notebook-story"
     shutil.rmtree(folder, ignore_errors=True)
@@ -142,11 +143,10 @@ def node(boot: Callable[..., LabNode], bundle: Path) -> Iterator[LabNode]:
         linked(bundle, folder / "now")
         dropped = {"datascience": DROPPED}
         releases.following(bundle, folder / "next", PLATFORMS["el10"], ["remotes"], dropped)
-        made = boot("team-notebook", "el10", folder)
-        must(made.run(f"groupadd landbridge-users; {MAKE_USERS}"))
-        must(made.bootstrap(NOW))
+        made = boot("team-notebook", "el10", folder, hub_image)
+        must(made.run(MAKE_USERS))
         set_variables(made, teams=[TEAM])
-        must(made.apply("--tags", AREAS, depot=NOW))
+        must(made.apply("--tags", HUB_AREAS, depot=NOW))
         yield made
     finally:
         shutil.rmtree(folder)

@@ -44,7 +44,8 @@ authentication.configure(c, values)
 services.configure(c, values)
 spawning.configure(c, values)
 
-c.Spawner.cmd = [f"{prefix}/bin/jupyterhub-singleuser"]
+# -s: what users have installed for themselves is for their kernels, not for the server.
+c.Spawner.cmd = [f"{prefix}/bin/python", "-s", f"{prefix}/bin/jupyterhub-singleuser"]
 c.Spawner.default_url = "/lab"
 c.Spawner.http_timeout = 60
 c.Spawner.environment = {
