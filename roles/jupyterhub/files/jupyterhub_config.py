@@ -37,7 +37,6 @@ spawning.configure(c, values)
 
 c.Spawner.cmd = [f"{prefix}/bin/jupyterhub-singleuser"]
 c.Spawner.default_url = "/lab"
-c.Spawner.http_timeout = 60
 c.Spawner.environment = {
     "JUPYTER_PATH": values["jupyter_path"],
     "JUPYTER_CONFIG_PATH": str(here / "singleuser"),
