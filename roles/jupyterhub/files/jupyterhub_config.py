@@ -6,7 +6,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from landbridge_hub import authentication, services, spawning, teams, web
+from landbridge_hub import authentication, containers, services, spawning, teams, web
 
 here = Path(__file__).parent
 values = json.loads((here / "values.json").read_text())
@@ -34,6 +34,7 @@ web.configure(c, values)
 authentication.configure(c, values)
 services.configure(c, values)
 spawning.configure(c, values)
+containers.configure(c, values)
 
 c.Spawner.cmd = [f"{prefix}/bin/jupyterhub-singleuser"]
 c.Spawner.default_url = "/lab"
