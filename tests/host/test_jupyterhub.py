@@ -53,6 +53,10 @@ def session(node: Node, user_of: Callable[[Node], str]) -> dict[str, Any]:
         settings = json.loads(node.output("cat", SETTINGS))
         user = user_of(node)
         node.output("usermod", "--append", "--groups", settings["allowed_groups"][0], user)
+        if container := settings["container"]:
+            image = container["image"]
+            source = f"oci:{node.facts.depot.path}/images:{image}"
+            node.output("skopeo", "copy", "-q", source, f"containers-storage:{image}", user=user)
         arguments = [json.dumps(settings), user, *node.facts.kernelspecs]
         python = f"{settings['prefix']}/bin/python"
         told = node.script(SESSION, arguments, python=python)
@@ -172,9 +176,18 @@ def test_server_is_as_large_as_its_profile(session: dict[str, Any]) -> None:
     assert unit["MemoryMax"] == (str(in_bytes(memory)) if memory else "infinity")
     quota = unit["CPUQuotaPerSecUSec"]
     assert processors(quota) == cpu if cpu else quota == "infinity"
-    for device in profile.get("devices", []):
+    # A container has devices of its own.
+    devices = [] if settings["container"] else profile.get("devices", [])
+    for device in devices:
         assert f"{device} rw" in unit["DeviceAllow"]
-    assert unit["DevicePolicy"] == ("closed" if profile.get("devices") else "auto")
+    assert unit["DevicePolicy"] == ("closed" if devices else "auto")
+
+
+@on_hubs
+def test_server_is_a_container_where_that_is_wanted(session: dict[str, Any]) -> None:
+    container, started = session["settings"]["container"], session["unit"]["ExecStart"]
+    assert ("/usr/bin/podman run" in started) == bool(container)
+    assert not container or container["image"] in started
 
 
 @on_hubs

@@ -1,4 +1,8 @@
-"""The lab's container images in a real registry: `tools/busybox:1`, made of one static binary."""
+"""The lab's container images in a real registry.
+
+`tools/busybox:1` is one static binary; `tools/userland:1` has glibc beside it, and so runs what is
+mounted into it: the environments of a node.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +21,25 @@ from pathlib import Path
 from typing import Any
 
 from landbridge.errors import SourceError
-from tests.lab import paths
+from tests.lab import paths, roots
+from tests.lab.platforms import platform
 
 IMAGE = "tools/busybox:1"
+USERLAND = "tools/userland:1"
+# What programs and libraries of conda environments name and do not bring.
+LIBRARIES = [
+    "ld-linux-x86-64.so.2",
+    "libc.so.6",
+    "libdl.so.2",
+    "libgcc_s.so.1",
+    "libm.so.6",
+    "libpthread.so.0",
+    "libresolv.so.2",
+    "librt.so.1",
+    "libstdc++.so.6",
+    "libutil.so.1",
+    "libz.so.1",
+]
 BUSYBOX = Path("/bin/busybox")  # Debian's busybox-static
 PASSWD = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n"
 GROUP = "root:x:0:\nnogroup:x:65534:\n"
@@ -41,7 +61,7 @@ def storage() -> Path:
     """The registry's data directory, with the images pushed into it; built if missing."""
     if not BUSYBOX.exists() or "INTERP" in _run("readelf", "--segments", str(BUSYBOX)):
         raise SourceError(f"{BUSYBOX} is not a static busybox", MEND)
-    key = paths.key(Path(__file__), BUSYBOX)
+    key = paths.key(Path(__file__), BUSYBOX, roots.root(platform("el9")).parent.name)
     return paths.product("images", key, _build) / "registry"
 
 
@@ -108,13 +128,25 @@ def busybox(binary: Path) -> dict[str, tuple[bytes, int] | str]:
     return files | {"etc/passwd": (PASSWD.encode(), 0o644), "etc/group": (GROUP.encode(), 0o644)}
 
 
+def userland(root: Path) -> dict[str, tuple[bytes, int] | str]:
+    """The same with the C library of a node's `root`, the older one, and those beside it."""
+    folder = root / "usr/lib/x86_64-linux-gnu"
+    files = busybox(BUSYBOX) | {"lib64/ld-linux-x86-64.so.2": "../lib/ld-linux-x86-64.so.2"}
+    for name in LIBRARIES:
+        files[f"lib/{name}"] = ((folder / name).read_bytes(), 0o755)
+    return files
+
+
 def _build(target: Path) -> None:
-    source, data = target / "layout", target / "registry"
+    images = {IMAGE: busybox(BUSYBOX), USERLAND: userland(roots.root(platform("el9")))}
+    data = target / "registry"
     data.mkdir()
-    layout(source, IMAGE, busybox(BUSYBOX))
     with registry(data) as address:
         options = ["--quiet", "--insecure-policy", "--dest-tls-verify=false"]
-        _run("skopeo", "copy", *options, f"oci:{source}:{IMAGE}", f"docker://{address}/{IMAGE}")
+        for number, (name, files) in enumerate(images.items()):
+            source = target / f"layout{number}"
+            layout(source, name, files)
+            _run("skopeo", "copy", *options, f"oci:{source}:{name}", f"docker://{address}/{name}")
 
 
 def _address(process: subprocess.Popen[bytes], log: Path) -> str:

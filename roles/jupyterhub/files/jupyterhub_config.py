@@ -10,6 +10,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from landbridge_hub import (
     authentication,
     backup,
+    containers,
     database,
     guidance,
     services,
@@ -43,11 +44,11 @@ web.configure(c, values)
 authentication.configure(c, values)
 services.configure(c, values)
 spawning.configure(c, values)
+containers.configure(c, values)
 
 # -s: what users have installed for themselves is for their kernels, not for the server.
 c.Spawner.cmd = [f"{prefix}/bin/python", "-s", f"{prefix}/bin/jupyterhub-singleuser"]
 c.Spawner.default_url = "/lab"
-c.Spawner.http_timeout = 60
 c.Spawner.environment = {
     "JUPYTER_PATH": values["jupyter_path"],
     "JUPYTER_CONFIG_PATH": str(here / "singleuser"),

@@ -281,6 +281,7 @@ def cookie_flags(cookie):
 def unit_properties(unit):
     """What systemd holds a server to."""
     names = ("ActiveState", "MemoryMax", "CPUQuotaPerSecUSec", "DevicePolicy", "DeviceAllow")
+    names += ("ExecStart",)
     command = ["systemctl", "show", unit, *(f"--property={name}" for name in names)]
     lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     shown = {}

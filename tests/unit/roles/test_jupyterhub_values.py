@@ -33,6 +33,13 @@ BAD: list[tuple[str, Any, str]] = [
     ("jupyterhub_cull_max_age_seconds", -1, "or 0 for never"),
     ("jupyterhub_cull_kernel_seconds", -1, "from 0 on"),
     ("jupyterhub_named_servers", -1, "from 0 on"),
+    ("jupyterhub_image", "notebook", "full name of an image"),
+    ("jupyterhub_image_command", [], "starts jupyterhub-singleuser"),
+    ("jupyterhub_image_readable", ["srv/data"], "absolute paths"),
+    ("jupyterhub_image_writable", ["/srv/data:rw"], "without a colon"),
+    ("jupyterhub_starts_at_once", -1, "from 0 on"),
+    ("jupyterhub_queue_seconds", 0, "seconds above 0"),
+    ("jupyterhub_server_seconds", 10, "30 seconds or more"),
     ("jupyterhub_profiles", [PROFILE, PROFILE], "each name once"),
     ("jupyterhub_profiles", [PROFILE, PROFILE | {"name": "b"}], "one profile at most"),
     ("jupyterhub_profiles", [PROFILE | {"memory": "4 GB"}], "memory as 4G"),
@@ -41,8 +48,11 @@ BAD: list[tuple[str, Any, str]] = [
     ("jupyterhub_metrics_group", "", "or root"),
     ("jupyterhub_environment", "/no/such/environment", "run the role conda first"),
 ]
+CONTAINERS = {"jupyterhub_spawner": "podman", "jupyterhub_image": "localhost/tools/notebook:1"}
 # What a bad value is bad with.
 WITH: dict[str, dict[str, Any]] = {
+    "jupyterhub_image": {"jupyterhub_spawner": "podman"},
+    "jupyterhub_image_command": CONTAINERS,
     "jupyterhub_tls_names": {"jupyterhub_tls_self_signed": True},
 }
 # Besides the defaults.
@@ -58,7 +68,7 @@ GOOD: dict[str, Any] = {
     "jupyterhub_profiles": [PROFILE, {"name": "gpu", "groups": ["g"], "devices": ["/dev/nvidia0"]}],
 }
 # Named by a rule as an example of what else may be true, never wrong by itself.
-FREE = {"jupyterhub_admin_groups", "jupyterhub_tls_self_signed"}
+FREE = {"jupyterhub_admin_groups", "jupyterhub_spawner", "jupyterhub_tls_self_signed"}
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """Users' servers: one systemd unit each."""
 
+import asyncio
 import grp
 import os
 import pwd
@@ -11,6 +12,7 @@ from traitlets import Dict, List, Unicode
 
 from landbridge_hub import drain, profiles
 from landbridge_hub.events import emit
+from landbridge_hub.turns import TooManyError, Turns
 
 
 class LandbridgeSpawner(SystemdSpawner):
@@ -18,6 +20,7 @@ class LandbridgeSpawner(SystemdSpawner):
 
     profiles = List(Dict(), help="Sizes of servers.").tag(config=True)
     drained = Unicode(help="A file that is there while the hub is closed.").tag(config=True)
+    turns = None  # of all spawners; configuration would copy it for each
     refused = False
 
     def __init__(self, *args, **kwargs):
@@ -87,7 +90,37 @@ class LandbridgeSpawner(SystemdSpawner):
             self.take(profile)
             name = profile["name"]
         emit("start", self.handler, user=self.user.name, server=self.name, profile=name)
-        return await super().start()
+        return await self.in_turn()
+
+    async def in_turn(self):
+        """Start the unit when others have started theirs; the turn ends when the server answers."""
+        try:
+            async with self.turns.turn(self), asyncio.timeout(self.http_timeout):
+                if said := drain.closed(self.drained):
+                    raise self.refusal(503, said)
+                address = await super().start()
+                await self.listening(*address)
+                return address
+        except TooManyError as late:
+            raise self.refusal(503, str(late)) from late
+
+    async def listening(self, host, port):
+        """Wait until the server takes connections or has ended; the hub asks it what it is."""
+        while await self.poll() is None:
+            try:
+                _, writer = await asyncio.open_connection(host, port)
+            except OSError:
+                await asyncio.sleep(0.5)
+            else:
+                writer.close()
+                return
+
+    async def progress(self):
+        """What the page tells a user who waits."""
+        while (before := self.turns.before(self)) is not None:
+            yield {"progress": 10, "message": f"{before} servers start before yours"}
+            await asyncio.sleep(2)
+        yield {"progress": 50, "message": "Your server starts"}
 
 
 def found(number):
@@ -129,6 +162,12 @@ def configure(c, values):
     c.JupyterHub.named_server_limit_per_user = values["named_servers"]
     c.Spawner.mem_limit = values["memory_limit"]
     c.Spawner.cpu_limit = values["cpu_limit"]
+    LandbridgeSpawner.turns = Turns(values["starts_at_once"], values["queue_seconds"])
+    c.Spawner.http_timeout = values["server_seconds"]
+    # Longer than both together: no unit may begin after the hub has given its start up.
+    c.Spawner.start_timeout = values["queue_seconds"] + values["server_seconds"] + 10
+    # The queue is ours: the hub would send the hundredth away.
+    c.JupyterHub.concurrent_spawn_limit = 0
     c.Spawner.post_stop_hook = stopped
     c.SystemdSpawner.default_shell = "/bin/bash"
     c.SystemdSpawner.isolate_tmp = values["private_tmp"]
