@@ -27,6 +27,11 @@ BAD: list[tuple[str, Any, str]] = [
     ("jupyterhub_tls_names", ["a,DNS:b"], "DNS names and addresses"),
     ("jupyterhub_hsts_seconds", -1, "or 0"),
     ("jupyterhub_secrets_generation", "../x", "letters, digits"),
+    ("jupyterhub_database_url", "mysql://hub:word@127.0.0.1/hub", "postgresql://USER:WORD@HOST"),
+    ("jupyterhub_database_url", "postgresql://hub:word@db.example.org/hub", "sslmode=verify-full"),
+    ("jupyterhub_database_url", "postgresql://hub:word@localhost.evil/hub", "sslmode=verify-full"),
+    ("jupyterhub_backup_folder", "backups", "a path from / on"),
+    ("jupyterhub_backup_keep", 0, "a number from 1 on"),
     ("jupyterhub_cull_idle_seconds", 60, "900 or more"),
     ("jupyterhub_cull_idle_seconds", 3600, "add it to the packages"),
     ("jupyterhub_cull_max_age_seconds", 60, "together with jupyterhub_cull_idle_seconds"),
@@ -62,6 +67,7 @@ GOOD: dict[str, Any] = {
     "jupyterhub_tls_names": ["hub.example.org", "192.0.2.1", "2001:db8::1"],
     "jupyterhub_hsts_seconds": 0,
     "jupyterhub_secrets_generation": "2026-11",
+    "jupyterhub_database_url": "postgresql://hub:word@db.example.org:5433/hub?sslmode=verify-full",
     "jupyterhub_admin_groups": ["hub-admins"],
     "jupyterhub_cull_idle_seconds": 900,
     "jupyterhub_cull_max_age_seconds": 86400,
@@ -79,6 +85,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     (folder / "hub/current").symlink_to(folder)
     (folder / "bin").mkdir()
     (folder / "bin/jupyterhub-idle-culler").touch()
+    (folder / "lib/python3.11/site-packages/psycopg2").mkdir(parents=True)
     there = {"jupyterhub_environment": str(folder / "hub")}
     bad = [
         (variable, {variable: value} | WITH.get(variable, {})) for variable, value, _words in BAD
