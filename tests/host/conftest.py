@@ -53,10 +53,25 @@ def hub(node: Node) -> list[str]:
     return [ONCE] if wanted else []
 
 
+def hub_by_pam(node: Node) -> list[str]:
+    """JupyterHub where a temporary user of the node can log in."""
+    return hub(node) if login(node).get("authenticator", "pam") == "pam" else []
+
+
+def login(node: Node) -> dict[str, Any]:
+    """How users log in, where role jupyterhub has ended."""
+    return dict(node.promised("jupyterhub_login"))
+
+
+def login_secrets(node: Node) -> list[str]:
+    """The file with the secret of a directory's or a provider's, where the login has one."""
+    return [file for file in [login(node).get("secret")] if file and hub(node)]
+
+
 def kernels(node: Node) -> list[str]:
-    """Display names of the kernels that the hub must offer."""
+    """Display names of the kernels that the hub must offer, where somebody can log in and look."""
     python = [e["kernel"] for e in environments(node) if e["kernel"]]
-    return python + r_kernels(node) if hub(node) else []
+    return python + r_kernels(node) if hub_by_pam(node) else []
 
 
 def teams(node: Node) -> list[dict[str, Any]]:
@@ -64,10 +79,16 @@ def teams(node: Node) -> list[dict[str, Any]]:
     return list(node.promised("jupyterhub_teams").get("teams", [])) if hub(node) else []
 
 
+def closed_teams(node: Node) -> list[dict[str, Any]]:
+    """Those that a temporary user of the node can try to get into."""
+    return teams(node) if hub_by_pam(node) else []
+
+
 def local_teams(node: Node) -> list[dict[str, Any]]:
-    """Those whose group is the node's own, so that a user can be put into it."""
+    """Those of them whose group is the node's own, so that a user can be put into it."""
     files = ("getent", "--service=files", "group")
-    return [t for t in teams(node) if node.run(*files, t.get("group", f"team-{t['name']}")).rc == 0]
+    found = [(team, team.get("group", f"team-{team['name']}")) for team in closed_teams(node)]
+    return [team for team, group in found if node.run(*files, group).rc == 0]
 
 
 def r_of_bundle(node: Node) -> list[str]:
@@ -182,8 +203,11 @@ THINGS: dict[str, Callable[[Node], list[Any]]] = {
     "r_kernel": lambda node: r_kernels(node) if node.promised("r") else [],
     "r_service": lambda node: list(node.promised("r").get("services", [])),
     "hub": hub,
+    "hub_by_pam": hub_by_pam,
+    "login_secret": login_secrets,
     "kernel": kernels,
     "team": teams,
+    "closed_team": closed_teams,
     "local_team": local_teams,
     "counter": packet_counter,
     "podman": podman,

@@ -21,7 +21,8 @@ COMFORTS = {
 }
 UNITS = ("landbridge-hub.service", "landbridge-proxy.service")
 
-on_hubs = pytest.mark.usefixtures("hub")
+# A directory's users have passwords that no check knows.
+on_hubs = pytest.mark.usefixtures("hub_by_pam")
 sessions: dict[Node, dict[str, Any]] = {}
 
 
@@ -64,7 +65,7 @@ def session(node: Node, user_of: Callable[[Node], str]) -> dict[str, Any]:
     return sessions[node]
 
 
-@on_hubs
+@pytest.mark.usefixtures("hub")
 @pytest.mark.parametrize("unit", UNITS)
 def test_unit_is_active(node: Node, unit: str) -> None:
     assert node.unit(unit) == "active"

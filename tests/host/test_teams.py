@@ -41,9 +41,11 @@ def ask(node: Node, user: str, team: dict[str, Any], role: str) -> dict[str, Any
 
 
 @pytest.fixture
-def refused(node: Node, team: dict[str, Any], user_of: Callable[[Node], str]) -> dict[str, Any]:
+def refused(
+    node: Node, closed_team: dict[str, Any], user_of: Callable[[Node], str]
+) -> dict[str, Any]:
     """What a user of the hub is told who is not in the team."""
-    return ask(node, user_of(node), team, "outsider")
+    return ask(node, user_of(node), closed_team, "outsider")
 
 
 @pytest.fixture

@@ -123,6 +123,7 @@ def test_the_shipped_areas() -> None:
         "docker",
         "images",
         "jupyterhub",
+        "login",
         "network",
         "node",
         "podman",

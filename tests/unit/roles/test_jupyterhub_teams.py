@@ -17,8 +17,9 @@ TEAMS = runpy.run_path(str(ROLES / "jupyterhub/files/landbridge_hub/teams.py"))
 ME = pwd.getpwuid(os.getuid()).pw_name
 MINE = grp.getgrgid(os.getgid()).gr_name
 ACCOUNTS = {
-    "team-a": {"name": "a", "group": MINE},
-    "team-b": {"name": "b", "group": "no-such-group"},
+    "team-a": {"name": "a", "group": MINE, "login_group": None},
+    "team-b": {"name": "b", "group": "no-such-group", "login_group": None},
+    "team-c": {"name": "c", "group": "no-such-group", "login_group": "risk"},
 }
 
 
@@ -72,8 +73,30 @@ def test_a_refusal_stays_one(refusal: Any) -> None:
     assert logged_in(None) is None
 
 
+def test_a_group_of_the_login_makes_members() -> None:
+    assert logged_in({"name": ME, "groups": ["risk"]})["groups"] == ["risk", "team-a", "team-c"]
+    assert refreshed(True, "risk", "team-c")["groups"] == ["risk", "team-a", "team-c"]
+    assert refreshed(True, "team-c")["groups"] == ["team-a"]
+
+
+def test_a_group_of_the_login_is_no_team_by_its_name() -> None:
+    assert logged_in({"name": ME, "groups": ["team-b", "team-c"]})["groups"] == ["team-a"]
+
+
+class Section(dict[str, Any]):
+    """As much of traitlets' configuration as teams are written into."""
+
+    def __missing__(self, name: str) -> Any:
+        return self.setdefault(name, Section())
+
+    __getattr__ = dict.__getitem__
+    __setattr__ = dict.__setitem__  # type: ignore[assignment]
+
+
 def test_nobody_logs_in_as_a_teams_account() -> None:
-    assert logged_in({"name": "team-a"}) is None
+    c = Section(JupyterHub=Section(authenticator_class=Authenticator))
+    TEAMS["configure"](c, {"folders": "/srv/teams", "accounts": ACCOUNTS}, "/templates")
+    assert c.Authenticator.blocked_users == set(ACCOUNTS)
 
 
 def test_a_role_opens_one_teams_server_and_nothing_else() -> None:

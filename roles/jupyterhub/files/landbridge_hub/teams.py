@@ -17,7 +17,8 @@ def configure(c, teams, templates):
 
     Args:
         c: the hub's configuration so far; the authenticator has to be chosen in it.
-        teams: `folders`, and `accounts` with each account's `name`, `group` and `folder`.
+        teams: `folders`, and `accounts` with each account's `name`, `group`, `login_group` (None
+            where the node's group says who is a member) and `folder`.
         templates: directory of the hub's pages.
     """
     accounts = teams["accounts"]
@@ -25,6 +26,8 @@ def configure(c, teams, templates):
         return
     c.JupyterHub.authenticator_class = with_teams(c.JupyterHub.authenticator_class, accounts)
     c.Authenticator.manage_groups = True
+    # Nobody logs in as a team.
+    c.Authenticator.blocked_users = set(accounts)
     c.Authenticator.auth_refresh_age = REFRESH_SECONDS
     c.JupyterHub.load_roles = [
         *c.JupyterHub.get("load_roles", []),
@@ -75,11 +78,7 @@ def with_teams(authenticator, accounts):
             model = await super().get_authenticated_user(handler, data)
             if model is None:
                 return None
-            if model["name"] in accounts:
-                self.log.warning("Nobody logs in as %s, a team's account", model["name"])
-                return None
-            others = model.get("groups") or []
-            return {**model, "groups": [*others, *teams_of(model["name"], accounts)]}
+            return {**model, "groups": grouped(model["name"], model.get("groups") or [], accounts)}
 
         async def refresh_user(self, user, handler=None):
             fresh = await super().refresh_user(user, handler)
@@ -88,19 +87,32 @@ def with_teams(authenticator, accounts):
             model = fresh if isinstance(fresh, dict) else {"name": user.name}
             others = model.get("groups")
             if others is None:
-                others = [group.name for group in user.groups if group.name not in accounts]
-            return {**model, "groups": [*others, *teams_of(user.name, accounts)]}
+                others = [group.name for group in user.groups]
+            return {**model, "groups": grouped(user.name, others, accounts)}
 
     return TeamAuthenticator
 
 
-def teams_of(user, accounts):
-    """Accounts of the teams whose group the node's name services have the user in."""
+def grouped(user, others, accounts):
+    """The hub's groups of a user: those of the login, and those of the teams.
+
+    A group of the login's that is called like a team's account makes nobody a member.
+    """
+    others = [group for group in others if group not in accounts]
+    return [*others, *teams_of(user, others, accounts)]
+
+
+def teams_of(user, groups, accounts):
+    """Accounts of the teams whose group the login has the user in, or the node's name services."""
     try:
         gids = os.getgrouplist(user, pwd.getpwnam(user).pw_gid)
     except KeyError:
-        return []
-    return [account for account, team in accounts.items() if gid(team["group"]) in gids]
+        gids = []
+    return [
+        account
+        for account, team in accounts.items()
+        if team["login_group"] in groups or gid(team["group"]) in gids
+    ]
 
 
 def gid(group):
