@@ -6,6 +6,7 @@ The tests are one story: the servers that the first one starts are stopped by th
 import asyncio
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -13,12 +14,8 @@ from tests.e2e.conftest import BIN, Ended, LabNode, run
 from tests.lab import nodes
 from tests.lab.hub_users import HubUser, all_start
 
-pytestmark = pytest.mark.usefixtures("mitogen")
-
-AREAS = "preflight,toolkit,repositories,conda,jupyterhub"
 NAMES = [f"pupil{number:02}" for number in range(50)]
 MAKE_USERS = """
-groupadd landbridge-users
 for number in $(seq -w 0 49); do
   useradd -m -G landbridge-users pupil$number
   echo "pupil$number:pupil$number's own"
@@ -38,11 +35,10 @@ def units(node: LabNode) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def node(boot: Callable[..., LabNode], bundle: object) -> LabNode:
+def node(boot: Callable[..., LabNode], bundle: Path, hub_image: str) -> LabNode:
     """A hub with fifty accounts."""
-    made = boot("hub-load", "el10", bundle)
+    made = boot("hub-load", "el10", bundle, hub_image)
     must(made.run(MAKE_USERS))
-    must(made.apply("--tags", AREAS))
     return made
 
 
