@@ -21,10 +21,13 @@ LAB_PACKAGES += r-base-core
 # The stories wait for nodes and networks half of their time, so three share two processors.
 TOGETHER := --numprocesses=3 --no-loadscope-reorder --durations=30
 
+# The machine of `make test-vm`, which is emulated: it needs no virtualization of the processor.
+VM_PACKAGES := qemu-system-x86 e2fsprogs
+
 # Molecule's scenarios are pytest tests of tests/e2e, so that one closing line counts everything.
 PYTEST_ARGS ?=
 
-.PHONY: help demo test lint unit lab wheel clean-lab lab-packages
+.PHONY: help demo test test-vm lint unit lab wheel clean-lab lab-packages
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
 
@@ -33,6 +36,10 @@ demo: $(VENV)/.installed lab-packages ## the whole story: upstreams, nodes, bund
 
 test: lint lab ## every test: lint, unit, molecule scenarios and faults on lab nodes
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest tests/unit tests/e2e $(TOGETHER) $(PYTEST_ARGS)
+
+test-vm: LAB_PACKAGES += $(VM_PACKAGES)
+test-vm: lab ## JupyterHub in a virtual machine: SELinux enforces, memory is limited
+	$(BIN)/pytest tests/vm $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed ## ruff, mypy --strict, yamllint, ansible-lint (profile production)
 	$(BIN)/ruff check .
