@@ -3,11 +3,13 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 
@@ -16,6 +18,7 @@ from tests.lab import inventory, nodes, paths, podman
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
+PATIENCE_SECONDS = 90
 # What a node with a hub needs.
 HUB_AREAS = "preflight,toolkit,repositories,conda,r,jupyterhub"
 # What a refused node must still lack.
@@ -44,6 +47,20 @@ def run(*command: str | Path) -> Ended:
         check=False,
     )
     return Ended(done.returncode, done.stdout)
+
+
+def must(ended: Ended) -> str:
+    """The output of a command that has to go well."""
+    assert ended.code == 0, ended.output[-6000:]
+    return ended.output
+
+
+def until(done: Callable[[], Any], what: str) -> None:
+    """Wait for something, as long as a busy machine may need for it."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not done():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.2)
 
 
 def mitogen_environment() -> dict[str, str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import BIN, Ended, LabNode, run
+from tests.e2e.conftest import BIN, LabNode, must, run
 from tests.lab import nodes
 from tests.lab.hub_users import HubUser, all_start
 
@@ -21,11 +21,6 @@ for number in $(seq -w 0 49); do
   echo "pupil$number:pupil$number's own"
 done | chpasswd
 """
-
-
-def must(ended: Ended) -> str:
-    assert ended.code == 0, ended.output[-6000:]
-    return ended.output
 
 
 def units(node: LabNode) -> list[str]:

@@ -4,9 +4,7 @@ One story on one node: each test goes on where the one before ended.
 """
 
 import json
-import re
 import shlex
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,8 @@ import httpx
 import pytest
 import yaml
 
-from tests.e2e.conftest import BIN, Ended, LabNode, run
+from tests.e2e.conftest import BIN, PATIENCE_SECONDS, Ended, LabNode, must, run, until
+from tests.e2e.hub_client import Client
 from tests.lab import nodes, postgresql
 
 PASSWORD = "a%3Aword%40of/it"  # as in the address; what it stands for is below
@@ -35,37 +34,14 @@ for user in alice bob; do
   useradd -m -G landbridge-users $user && echo "$user:$user's own" | chpasswd
 done
 """
-SECONDS = 90
 
 pytestmark = pytest.mark.usefixtures("mitogen")
 
 
-class Login:
-    """A user's session with the hub."""
-
-    def __init__(self, url: str, name: str) -> None:
-        self.browser = httpx.Client(base_url=url, follow_redirects=True, timeout=SECONDS)
-        page = self.browser.get("/hub/login").text
-        token = re.search(r'name="_xsrf"\s+value="([^"]+)"', page)
-        assert token
-        form = {"username": name, "password": f"{name}'s own", "_xsrf": token[1]}
-        answer = self.browser.post("/hub/login?next=/hub/home", data=form)
-        assert answer.status_code == 200 and answer.url.path == "/hub/home", answer.text
-
-    def ask(self, method: str, path: str) -> httpx.Response:
-        """The answer of the hub's API to this session."""
-        token = next(
-            each.value
-            for each in self.browser.cookies.jar
-            if (each.name, each.path) == ("_xsrf", "/hub/")
-        )
-        headers = {"X-XSRFToken": str(token), "Referer": str(self.browser.base_url) + "/hub/home"}
-        return self.browser.request(method, f"/hub/api{path}", headers=headers)
-
-
-def must(ended: Ended) -> str:
-    assert ended.code == 0, ended.output[-6000:]
-    return ended.output
+def logged_in(url: str, name: str) -> Client:
+    client = Client(url)
+    assert client.log_in(name) == 200
+    return client
 
 
 def converge(node: LabNode, **variables: Any) -> None:
@@ -85,13 +61,6 @@ def answer(node: LabNode, ended: Ended) -> Any:
     """What a verb said of the node."""
     output = must(ended)
     return json.loads(output[output.index("{\n") :])["nodes"][node.name]
-
-
-def until(done: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not done():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.5)
 
 
 def healthy(url: str) -> bool:
@@ -117,15 +86,15 @@ def url(node: LabNode) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def alice(url: str) -> Login:
+def alice(url: str) -> Client:
     """Her session with the first hub."""
-    return Login(url, "alice")
+    return logged_in(url, "alice")
 
 
 @pytest.fixture(scope="module")
-def token(alice: Login) -> str:
+def token(alice: Client) -> str:
     """What her programs show to the hub."""
-    return str(alice.ask("POST", "/users/alice/tokens").raise_for_status().json()["token"])
+    return str(alice.api("POST", "/users/alice/tokens").raise_for_status().json()["token"])
 
 
 def whose(url: str, token: str) -> str | None:
@@ -164,12 +133,12 @@ def test_nobody_else_reads_it(node: LabNode, backup: str) -> None:
 
 
 def test_the_hub_moves_to_postgresql_with_new_secrets(
-    node: LabNode, url: str, alice: Login, backup: str
+    node: LabNode, url: str, alice: Client, backup: str
 ) -> None:
     assert backup
     postgresql.start(node.name, "hub", PLAIN)
     converge(node, jupyterhub_database_url=URL, jupyterhub_secrets_generation="2")
-    assert alice.ask("GET", "/user").status_code == 403
+    assert alice.api("GET", "/user").status_code == 403
     assert postgresql.query(node.name, "SELECT name FROM users", "hub") == "team-pricing"
     assert healthy(url)
 
@@ -200,17 +169,17 @@ def test_what_sqlite_knew_is_restored_into_postgresql(
     assert must(node.run(f"stat -c '%U %G %a' {FOLDER}")) == "team-pricing team-pricing 2770\n"
     assert "default:group::rwx" in must(node.run(f"getfacl -p {FOLDER}"))
     # Rows of today get numbers that no row of then has.
-    assert Login(url, "bob").ask("GET", "/user").json()["name"] == "bob"
+    assert logged_in(url, "bob").api("GET", "/user").json()["name"] == "bob"
 
 
 def test_a_user_reaches_nothing_of_anothers(node: LabNode, url: str, token: str) -> None:
     headers = {"Authorization": f"token {token}"}
     server = f"{url}/hub/api/users/alice/server"
-    assert httpx.post(server, headers=headers, timeout=SECONDS).status_code in (201, 202)
-    bob = Login(url, "bob")
-    assert bob.browser.get("/user/alice/api/contents").status_code in (403, 404)
+    assert httpx.post(server, headers=headers, timeout=PATIENCE_SECONDS).status_code in (201, 202)
+    bob = logged_in(url, "bob")
+    assert bob.http.get("/user/alice/api/contents").status_code in (403, 404)
     for method in ("GET", "DELETE"):
-        assert bob.ask(method, "/users/alice/server").status_code in (403, 404, 405)
+        assert bob.api(method, "/users/alice/server").status_code in (403, 404, 405)
     server = must(node.run("systemctl show -P MainPID jupyter-alice-singleuser")).strip()
     variables = must(node.run(f"tr '\\0' '\\n' < /proc/{server}/environ")).splitlines()
     (direct,) = [each.partition("=")[2] for each in variables if "_SERVICE_URL=" in each]

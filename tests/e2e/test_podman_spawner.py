@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.e2e.conftest import BIN, Ended, LabNode, run
+from tests.e2e.conftest import BIN, LabNode, must, run
 from tests.lab import bundle as lab_bundle
 from tests.lab import nodes
 from tests.lab.hub_users import HubUser
@@ -47,11 +47,6 @@ seen = [path for path in ('/home/bob', '/etc/landbridge/jupyterhub/secrets', '/v
 print(os.getuid(), os.getgid(), pathlib.Path.home(), seen, sorted(os.listdir('/home')))
 """
 PODMAN = "cd /; runuser -u alice -- env XDG_RUNTIME_DIR=/run/user/$(id -u alice) podman"
-
-
-def must(ended: Ended) -> str:
-    assert ended.code == 0, ended.output[-6000:]
-    return ended.output
 
 
 def run_cells(node: LabNode, user: str, *cells: str) -> Any:

@@ -21,7 +21,7 @@ import yaml
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from tests.e2e import own_kernels
-from tests.e2e.conftest import BIN, HUB_AREAS, Ended, LabNode, linked, run
+from tests.e2e.conftest import BIN, HUB_AREAS, Ended, LabNode, linked, must, run, until
 from tests.lab import nodes, paths, releases
 from tests.lab.platforms import PLATFORMS
 
@@ -110,11 +110,6 @@ class User:
             self.page.screenshot(path=Path(folder, f"{name}.png"))
 
 
-def must(ended: Ended) -> str:
-    assert ended.code == 0, ended.output[-6000:]
-    return ended.output
-
-
 def put_notebook(node: LabNode, name: str, kernel: str, source: str) -> Ended:
     """A member puts a notebook of one cell into the team's folder, from a shell of hers."""
     cell = {"cell_type": "code", "id": "c0", "metadata": {}, "source": source}
@@ -123,14 +118,6 @@ def put_notebook(node: LabNode, name: str, kernel: str, source: str) -> Ended:
     text = json.dumps({"cells": [cell], "metadata": metadata, "nbformat": 4, "nbformat_minor": 5})
     script = f"umask; cat > {FOLDER}/{name}.ipynb <<'EOT'\n{text}\nEOT"
     return node.run(f"runuser -l alice -c {shlex.quote(script)}")
-
-
-def until(done: Callable[[], bool], what: str) -> None:
-    """Wait for something that no page shows."""
-    deadline = time.monotonic() + PATIENCE / 1000
-    while not done():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.2)
 
 
 @pytest.fixture(scope="module")
