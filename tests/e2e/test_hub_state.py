@@ -174,8 +174,15 @@ def test_what_sqlite_knew_is_restored_into_postgresql(
 
 def test_a_user_reaches_nothing_of_anothers(node: LabNode, url: str, token: str) -> None:
     headers = {"Authorization": f"token {token}"}
-    server = f"{url}/hub/api/users/alice/server"
-    assert httpx.post(server, headers=headers, timeout=PATIENCE_SECONDS).status_code in (201, 202)
+    user = f"{url}/hub/api/users/alice"
+    started = httpx.post(f"{user}/server", headers=headers, timeout=PATIENCE_SECONDS)
+    assert started.status_code in (201, 202)
+
+    def ready() -> bool:
+        servers = httpx.get(user, headers=headers, timeout=PATIENCE_SECONDS).json()["servers"]
+        return bool(servers.get("", {}).get("ready"))
+
+    until(ready, "her server")
     bob = logged_in(url, "bob")
     assert bob.http.get("/user/alice/api/contents").status_code in (403, 404)
     for method in ("GET", "DELETE"):
