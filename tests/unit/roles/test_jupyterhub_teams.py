@@ -31,6 +31,9 @@ class Authenticator:
     def __init__(self, answer: Any) -> None:
         self.answer = answer
 
+    def check_blocked_users(self, username: str, _authentication: Any = None) -> bool:
+        return username != "mallory"
+
     async def get_authenticated_user(self, _handler: Any, _data: Any) -> Any:
         return self.answer
 
@@ -83,20 +86,11 @@ def test_a_group_of_the_login_is_no_team_by_its_name() -> None:
     assert logged_in({"name": ME, "groups": ["team-b", "team-c"]})["groups"] == ["team-a"]
 
 
-class Section(dict[str, Any]):
-    """As much of traitlets' configuration as teams are written into."""
-
-    def __missing__(self, name: str) -> Any:
-        return self.setdefault(name, Section())
-
-    __getattr__ = dict.__getitem__
-    __setattr__ = dict.__setitem__  # type: ignore[assignment]
-
-
 def test_nobody_logs_in_as_a_teams_account() -> None:
-    c = Section(JupyterHub=Section(authenticator_class=Authenticator))
-    TEAMS["configure"](c, {"folders": "/srv/teams", "accounts": ACCOUNTS}, "/templates")
-    assert c.Authenticator.blocked_users == set(ACCOUNTS)
+    authenticator = TEAMS["with_teams"](Authenticator, ACCOUNTS)(None)
+    names = [*ACCOUNTS, "alice", "mallory"]
+    allowed = [name for name in names if authenticator.check_blocked_users(name)]
+    assert allowed == ["alice"]
 
 
 def test_a_role_opens_one_teams_server_and_nothing_else() -> None:
