@@ -29,7 +29,9 @@ _SIZE = 16 << 30  # sparse
 _NODE = "vm-disk"
 _AREAS = "preflight,toolkit,repositories,conda"
 # Without labels, as after SELinux was switched on: to give them some is role conda's work.
-_UNLABELLED = tuple(f"/opt/landbridge/{at}" for at in ("envs", "cache", "share/jupyter/kernels"))
+_UNLABELLED = tuple(
+    f"/opt/landbridge/{at}" for at in ("envs", "cache/conda", "share/jupyter/kernels")
+)
 # A container must not run it; a machine of its own tells the journal of denials by it.
 _AUDIT = "systemd-journald-audit.socket"
 # Of systemd-networkd, which RHEL's nodes have not; Debian's policy does not let it start.
