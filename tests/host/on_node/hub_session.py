@@ -411,7 +411,8 @@ def before_start(settings, browser, user):
 
 def completions(server):
     """How words would go on, where the server knows; each asked in a session of its own."""
-    if server.answer("lsp/status")[0] != 200:
+    status, text = server.answer("lsp/status")
+    if status != 200 or "jedi-language-server" not in json.loads(text)["sessions"]:
         return {}
     return {
         text: asyncio.run(asyncio.wait_for(server.complete(text), CELL_SECONDS)) for text in BEGUN
