@@ -29,6 +29,12 @@ TO_PREVIOUS = (
     "ALTER TABLE spawners DROP COLUMN display_name",
     "UPDATE alembic_version SET version_num = 'ff1860e38070'",
 )
+CONFIGURATION = "/etc/landbridge/jupyterhub"
+BEFORE_MIGRATION = """
+import json
+from landbridge_hub import backup
+backup.before_migration(*(json.load(open(f"{name}.json")) for name in ("values", "teams")))
+"""
 USERS = """
 for user in alice bob; do
   useradd -m -G landbridge-users $user && echo "$user:$user's own" | chpasswd
@@ -163,7 +169,6 @@ def test_what_sqlite_knew_is_restored_into_postgresql(
         for each in answer(node, operate(node, "restore", backup))["before"]
         if each.startswith(FOLDER)
     ]
-    until(lambda: healthy(url), "the hub is back")
     assert whose(url, token) == "alice"
     assert must(node.run(f"cat {FOLDER}/plan.txt {before}/plan.txt")) == "of before\nof after\n"
     assert must(node.run(f"stat -c '%U %G %a' {FOLDER}")) == "team-pricing team-pricing 2770\n"
@@ -229,6 +234,12 @@ def test_an_older_schema_is_migrated_after_a_backup(node: LabNode, url: str, tok
     must(node.run("systemctl stop landbridge-hub"))
     for statement in TO_PREVIOUS:
         postgresql.query(node.name, statement, "hub")
+    # As a hub whose migration fails, and which systemd starts again and again.
+    python = (
+        json.loads(must(node.run(f"cat {CONFIGURATION}/values.json")))["prefix"] + "/bin/python"
+    )
+    for _ in range(2):
+        must(node.run(f"cd {CONFIGURATION} && {python} -c '{BEFORE_MIGRATION}'"))
     must(node.run("systemctl start landbridge-hub"))
     until(lambda: healthy(url) and whose(url, token) == "alice", "the hub is back")
     assert revision(node) == now
@@ -256,10 +267,23 @@ def test_the_timers_backups_are_few(node: LabNode) -> None:
     assert must(node.run("systemctl is-enabled landbridge-hub-backup.timer")).strip() == "enabled"
     must(node.run("sed -i s/--keep=7/--keep=1/ /etc/systemd/system/landbridge-hub-backup.service"))
     must(node.run("systemctl daemon-reload"))
+    # As one that was killed has left it.
+    must(node.run(f"mkdir {BACKUPS}/.2026-11-30T012000.000000Z-schedule"))
     for _ in range(2):
         must(node.run("systemctl start landbridge-hub-backup.service"))
     (kept,) = backups(node, "schedule")
     assert "alice" in must(node.run(f"cat {kept}/hub.json"))
+
+
+def test_a_database_that_is_away_is_named(node: LabNode) -> None:
+    must(node.run("systemctl stop postgresql"))
+    ended = operate(node, "backup")
+    must(node.run("systemctl start postgresql"))
+    assert ended.code == 1
+    assert "the hub's database" in ended.output
+    assert "onnection refused" in ended.output
+    assert PLAIN not in ended.output
+    assert must(node.run(f"find {BACKUPS} -mindepth 1 -maxdepth 1 -name '.*'")) == ""
 
 
 def test_the_hub_survives_a_restart_of_its_database(node: LabNode, url: str, token: str) -> None:

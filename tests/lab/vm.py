@@ -91,7 +91,9 @@ def booted(platform: Platform, bundle: Path, serial: Path) -> Iterator[Machine]:
     disk = vm_disk.disk(platform, bundle)
     port = _free_port()
     drives = [_drive(disk.root), _drive(vm_disk.bundle_disk(bundle))]
-    command = ["qemu-system-x86_64", "-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "max"]
+    # It ends with who has started it, also where that is killed.
+    command = ["setpriv", "--pdeathsig", "TERM", "qemu-system-x86_64"]
+    command += ["-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "max"]
     command += ["-smp", "2", "-m", _MEMORY, "-display", "none", "-no-reboot"]
     command += ["-serial", f"file:{serial}", "-append", _KERNEL_OPTIONS]
     command += ["-kernel", str(disk.kernel), "-initrd", str(disk.initramfs)]

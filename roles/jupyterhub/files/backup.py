@@ -6,13 +6,16 @@ Prints one line of JSON. The backup's directory is a copy of the database: only 
 import argparse
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
+
+from sqlalchemy.exc import SQLAlchemyError
 
 here = Path(__file__).parent
 sys.path.insert(0, str(here))
 
-from landbridge_hub import backup  # noqa: E402
+from landbridge_hub import backup  # noqa: E402 - see above
 
 
 def main():
@@ -46,5 +49,8 @@ def main():
 if __name__ == "__main__":
     try:
         main()
-    except backup.BackupError as error:
+    except SQLAlchemyError as error:
+        # The rest is the statement, and where to read about the error.
+        sys.exit(f"error: the hub's database: {str(error).splitlines()[0]}")
+    except (backup.BackupError, OSError, subprocess.CalledProcessError) as error:
         sys.exit(f"error: {error}")

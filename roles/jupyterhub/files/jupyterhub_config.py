@@ -37,7 +37,7 @@ c.JupyterHub.cleanup_proxy = False
 c.JupyterHub.cleanup_servers = False
 
 # State, but for the cookie secret, which is in the environment.
-database.configure(c, values, partial(backup.make, values, shared, "migration", files=False))
+database.configure(c, values, partial(backup.before_migration, values, shared))
 
 web.configure(c, values)
 

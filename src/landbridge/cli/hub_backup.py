@@ -10,6 +10,7 @@ import typer
 
 from landbridge.cli.hub_answers import Asked, as_data, ask_hubs, be_there, be_well
 from landbridge.cli.options import AsJson, Inventory, Limit
+from landbridge.errors import InputError
 
 PLAYBOOK = "backup.yml"
 MODULE = "landbridge_hub_backup"
@@ -46,6 +47,10 @@ def restore(
 
     Nobody's server may run (`landbridge drain --now`). The teams' folders of before are kept.
     """
+    if not folder.is_absolute():
+        raise InputError(
+            f"{folder} is no absolute path", "give the one that landbridge backup named"
+        )
     variables = {"jupyterhub_backup_state": "restored", "jupyterhub_backup_restored": str(folder)}
     for node, answer in _ask("restore", variables, inventory, limit, as_json=as_json).items():
         typer.echo(f"{node}: restored {answer['backup']}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from landbridge.errors import NodeError
+from landbridge.errors import InputError, NodeError
 from tests.unit.cli import played
 from tests.unit.cli.played import STATS, UNREACHABLE
 
@@ -46,3 +46,8 @@ def test_no_hub_at_all_is_an_error(run_verb: Any) -> None:
     done, _ = run_verb("backup", events=(answered("n2", None), STATS))
     assert isinstance(done.exception, NodeError)
     assert "no hub on n2" in str(done.exception)
+
+
+def test_a_backup_is_named_from_the_root(run_verb: Any) -> None:
+    done, _ = run_verb("restore", "backups/latest")
+    assert isinstance(done.exception, InputError)

@@ -30,7 +30,9 @@ BAD: list[tuple[str, Any, str]] = [
     ("jupyterhub_database_url", "mysql://hub:word@127.0.0.1/hub", "postgresql://USER:WORD@HOST"),
     ("jupyterhub_database_url", "postgresql://hub:word@db.example.org/hub", "sslmode=verify-full"),
     ("jupyterhub_database_url", "postgresql://hub:word@localhost.evil/hub", "sslmode=verify-full"),
-    ("jupyterhub_backup_folder", "backups", "a path from / on"),
+    ("jupyterhub_backup_folder", "var/backups", "a directory of its own"),
+    # The role would close it to everybody.
+    ("jupyterhub_backup_folder", "/srv", "a directory of its own"),
     ("jupyterhub_backup_keep", 0, "a number from 1 on"),
     ("jupyterhub_cull_idle_seconds", 60, "900 or more"),
     ("jupyterhub_cull_idle_seconds", 3600, "add it to the packages"),

@@ -7,12 +7,15 @@ A backup is a directory, complete as soon as it has its name:
     SHA256SUMS         of all these
 """
 
+import fcntl
 import hashlib
 import json
 import os
 import pwd
 import shutil
 import subprocess
+import time
+import urllib.request
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,8 +27,11 @@ from landbridge_hub import database
 FORMAT = 1
 ARCHIVES = ("folders", "homes")
 CHANGED_WHILE_READ = 1
+# What has no name yet, or none any more, begins so.
+LEFT = ".[0-9]"
 # Team folders take less when they are compressed; how much less is not known before.
 SPARE = 2**28
+START_SECONDS = 120
 
 
 class BackupError(Exception):
@@ -48,29 +54,55 @@ def make(values, teams, reason, *, files):
         BackupError: there is no room for it, or a file cannot be read.
     """
     root = Path(values["backups"])
-    roots = trees(values, teams) if files else {}
-    room(root, roots)
+    with alone(root):
+        roots = trees(values, teams) if files and teams["accounts"] else {}
+        room(root, roots)
+        return complete(root, reason, rows(values), teams, roots)
+
+
+def before_migration(values, teams):
+    """Make a backup of what another release is about to change.
+
+    A migration that fails is tried again and again: what has been kept already is not kept anew.
+    """
+    root = Path(values["backups"])
+    with alone(root):
+        known = rows(values)
+        last = max(root.glob("[!.]*-migration/hub.json"), default=None)
+        if last and known.items() <= json.loads(last.read_bytes()).items():
+            return
+        room(root, {})
+        complete(root, "migration", known, teams, {})
+
+
+def rows(values):
+    """The database's schema and its rows."""
+    with database.engine_of(values) as engine:
+        return {"revision": database.revision_of(engine), "tables": database.dump(engine)}
+
+
+def complete(root, reason, known, teams, roots):
+    """Write a backup, which gets its name when it is whole."""
     now = datetime.now(UTC)
+    content = {
+        "format": FORMAT,
+        "jupyterhub": jupyterhub.__version__,
+        "made": now.isoformat(timespec="seconds"),
+        "reason": reason,
+        "teams": teams["accounts"],
+        "files": bool(roots),
+        **known,
+    }
     final = root / f"{now:%Y-%m-%dT%H%M%S.%fZ}-{reason}"
     work = root / f".{final.name}"
     work.mkdir(mode=0o700)
     try:
-        with database.engine_of(values) as engine:
-            content = {
-                "format": FORMAT,
-                "jupyterhub": jupyterhub.__version__,
-                "revision": database.revision_of(engine),
-                "made": now.isoformat(timespec="seconds"),
-                "reason": reason,
-                "teams": teams["accounts"],
-                "files": bool(files),
-                "tables": database.dump(engine),
-            }
         write(work / "hub.json", json.dumps(content).encode())
         for name, places in roots.items():
             pack(work / f"{name}.tar.gz", places)
         sums = "".join(f"{digest(each)}  {each.name}\n" for each in sorted(work.iterdir()))
         write(work / "SHA256SUMS", sums.encode())
+        sync(work)
         work.replace(final)
     except BaseException:
         shutil.rmtree(work)
@@ -79,10 +111,26 @@ def make(values, teams, reason, *, files):
     return final
 
 
+@contextmanager
+def alone(root):
+    """One process at a time works in a directory; what a killed one has left there is removed."""
+    descriptor = os.open(root, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        for left in root.glob(f"{LEFT}*"):
+            shutil.rmtree(left)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def prune(values, keep):
     """Remove scheduled backups but for the newest `keep`."""
-    for old in sorted(Path(values["backups"]).glob("[!.]*-schedule"))[:-keep]:
-        shutil.rmtree(old)
+    root = Path(values["backups"])
+    with alone(root):
+        for old in sorted(root.glob("[!.]*-schedule"))[:-keep]:
+            # Without its name first: half a backup must not look like one.
+            shutil.rmtree(old.rename(old.with_name(f".{old.name}")))
 
 
 def trees(values, teams):
@@ -169,18 +217,44 @@ def restore(values, teams, backup):
         BackupError: it is not whole, servers run, or a team is not on this node.
     """
     content = check(teams, backup)
-    running = servers()
-    if running:
-        raise BackupError(
-            f"servers run ({', '.join(running)}): stop them first with landbridge drain --now"
-        )
+    idle()
     with unpacked(values, backup, content) as trees_of_backup:
         systemctl("stop", "landbridge-hub.service")
         try:
+            # Somebody may have started one while files were unpacked.
+            idle()
             database.load(values, content["tables"])
-            return [kept for root, tree in trees_of_backup for kept in exchange(tree, root)]
+            kept = [old for root, tree in trees_of_backup for old in exchange(tree, root)]
         finally:
             systemctl("start", "landbridge-hub.service")
+    answers(values["hub_port"])
+    return kept
+
+
+def idle():
+    """Be sure that nobody's server runs."""
+    if running := servers():
+        raise BackupError(
+            f"servers run ({', '.join(running)}): stop them first with landbridge drain --now"
+        )
+
+
+def answers(port):
+    """Wait until the hub is well."""
+    # It is on this node: a proxy of the environment has no part in it.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            opener.open(f"http://127.0.0.1:{port}/hub/health", timeout=5).close()
+            return
+        except OSError as error:
+            if time.monotonic() > deadline:
+                raise BackupError(
+                    f"everything is restored, and the hub does not answer after {START_SECONDS} s "
+                    f"({error}): see journalctl -u landbridge-hub"
+                ) from error
+        time.sleep(1)
 
 
 def check(teams, backup):
@@ -207,10 +281,12 @@ def unpacked(values, backup, content):
         Pairs of the directory where a tree belongs, and the tree.
     """
     roots = {"folders": Path(values["team_folders"]), "homes": Path(values["team_homes"])}
-    places = {name: root / f".restored-{os.getpid()}" for name, root in roots.items()}
+    places = {name: root / ".restored" for name, root in roots.items()}
     found = []
     try:
         for name in ARCHIVES if content["files"] else ():
+            # One that was killed has left its own.
+            shutil.rmtree(places[name], ignore_errors=True)
             places[name].mkdir(mode=0o700)
             command = ["tar", "--extract", "--acls", "--same-owner", "--preserve-permissions"]
             command += [f"--file={backup / f'{name}.tar.gz'}", f"--directory={places[name]}"]

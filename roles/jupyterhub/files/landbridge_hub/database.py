@@ -32,7 +32,9 @@ def file_of(values):
 
 
 def configure(c, values, before_migration):
-    """Tell the hub its database; one of an older release is migrated at the hub's start.
+    """Tell the hub its database; one of an older release is migrated before the hub reads it.
+
+    The hub's own migration would leave another copy of an SQLite file at each start.
 
     Args:
         c: the hub's configuration.
@@ -40,12 +42,12 @@ def configure(c, values, before_migration):
         before_migration: called when the schema is an older one, before anything changes it.
     """
     c.JupyterHub.db_url = url(values)
-    c.JupyterHub.upgrade_db = True
     with engine_of(values) as engine:
         revision = revision_of(engine)
     if revision not in (None, head()):
         known(revision)
         before_migration()
+        dbutil.upgrade(url(values))
 
 
 @contextmanager
