@@ -39,6 +39,12 @@ for user in alice bob carol; do
 done
 echo 'umask 077' >> ~alice/.bash_profile
 """
+# Among a server's processes, as a user's own program may be.
+DEAF = f"""
+trap '' TERM
+echo $$ > /sys/fs/cgroup/$(systemctl show -P ControlGroup jupyter-{ACCOUNT}-singleuser)/cgroup.procs
+sleep 600 >/dev/null 2>&1 &
+"""
 KERNELS = {"datascience": "Python 3.11 (datascience)", "ir": "R 4.5 (site)"}
 PLOTS = {
     "datascience": "import matplotlib.pyplot as plt\nplt.plot([1, 4, 9])\nplt.show()",
@@ -356,6 +362,7 @@ def test_maintenance_stops_servers_and_loses_nothing(
     alice.go_to_end_of(0)
     alice.page.keyboard.type(" before the break")
     expect(alice.text).to_contain_text("before the break")
+    must(node.run(DEAF))
     done = operate(node, "drain", "--now", "--message", "Back at noon.")
     assert done["stopped"] == [{"user": ACCOUNT, "server": ""}]
     saved("before the break")

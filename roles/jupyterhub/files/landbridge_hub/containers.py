@@ -96,5 +96,3 @@ def configure(c, values):
     c.ContainerSpawner.disable_user_sudo = False
     c.ContainerSpawner.isolate_tmp = False
     c.ContainerSpawner.isolate_devices = False
-    # The server is told to end, not Podman and what clears up after it.
-    c.ContainerSpawner.unit_extra_properties = {"KillMode": "mixed", **values["unit_properties"]}

@@ -14,6 +14,12 @@ from landbridge_hub import drain, profiles
 from landbridge_hub.events import emit
 from landbridge_hub.turns import TooManyError, Turns
 
+# A server is told to end and ends its kernels itself. Were they told, too, it would take them for
+# dead and start them anew, and the unit would wait for kernels that nobody tells to end; so would
+# what clears up after Podman. What is open is written down in the first of the seconds, which are
+# fewer than operations wait for a server (library/landbridge_hub.py).
+ENDING = {"KillMode": "mixed", "TimeoutStopSec": "30"}
+
 
 class LandbridgeSpawner(SystemdSpawner):
     """A unit for each server of a user, as large as the profile that was chosen."""
@@ -173,7 +179,7 @@ def configure(c, values):
     c.SystemdSpawner.isolate_tmp = values["private_tmp"]
     c.SystemdSpawner.isolate_devices = values["private_devices"]
     c.SystemdSpawner.disable_user_sudo = values["no_new_privileges"]
-    c.SystemdSpawner.unit_extra_properties = values["unit_properties"]
+    c.SystemdSpawner.unit_extra_properties = {**ENDING, **values["unit_properties"]}
     if values["profiles"]:
         defaults = {"memory": values["memory_limit"], "cpu": values["cpu_limit"]}
         defaults |= {"groups": [], "devices": [], "default": False}
