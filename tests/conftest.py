@@ -3,6 +3,8 @@
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
+LONGEST = ("test_docker_switch.py", "test_scenarios.py", "test_team_notebook.py")
+
 
 class Stories(LoadScopeScheduling):
     """Each file is one process's work; each molecule scenario is a story of its own."""
@@ -18,5 +20,5 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Stories:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The long stories come first."""
-    items.sort(key=lambda item: "unit" in item.path.parts)
+    """The longest stories come first: what is begun last keeps one process, and no other, busy."""
+    items.sort(key=lambda item: ("unit" in item.path.parts, item.path.name not in LONGEST))

@@ -44,6 +44,8 @@ esac
 exec "$real" "$@"
 """
 
+pytestmark = pytest.mark.usefixtures("mitogen")
+
 
 def must(node: LabNode, script: str) -> str:
     """Output of a script that has to go well."""
