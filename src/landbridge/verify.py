@@ -88,7 +88,8 @@ def verify(
     return collector.checks
 
 
-@dataclass
+# Without eq, because pytest wants to hash its plugins.
+@dataclass(eq=False)
 class _Collector:
     """A pytest plugin: reports of set-up, call and tear-down become one `Check`."""
 
