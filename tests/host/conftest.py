@@ -194,6 +194,16 @@ def gpu(node: Node) -> list[str]:
     return [maker for maker in [node.promised("podman").get("gpu")] if maker]
 
 
+def of_trust(name: str) -> Callable[[Node], list[Any]]:
+    """What role trust has promised of a kind: a list, or one thing where there is one."""
+
+    def found(node: Node) -> list[Any]:
+        promised = node.promised("trust").get(name)
+        return promised if isinstance(promised, list) else [promised] if promised else []
+
+    return found
+
+
 THINGS: dict[str, Callable[[Node], list[Any]]] = {
     "environment": environments,
     "python_environment": python_environments,
@@ -229,6 +239,9 @@ THINGS: dict[str, Callable[[Node], list[Any]]] = {
     "publishing_quadlet": quadlets_with("Container Pod", "PublishPort"),
     "updated_quadlet": quadlets_with("Container", "AutoUpdate"),
     "signature": signature,
+    "anchor": of_trust("certificates"),
+    "trust_environment": of_trust("environment"),
+    "proxy_secret": of_trust("secret"),
 }
 
 
@@ -236,7 +249,7 @@ def label(thing: Any) -> str:
     """A thing's name in reports."""
     if isinstance(thing, dict):
         whose = f" of {thing['user']}" if thing.get("user") not in {None, "", "root"} else ""
-        return f"{thing.get('name', thing.get('base'))}{whose}"
+        return f"{thing.get('name', thing.get('base', ''))}{whose}"
     return str(thing)
 
 
