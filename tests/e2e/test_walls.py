@@ -14,7 +14,7 @@ import pytest
 
 from tests.e2e.conftest import BIN, Ended, LabNode, must, run, until
 from tests.e2e.walls_peer import PROXY_PORT, TLS_PORT
-from tests.lab import nodes
+from tests.lab import nodes, podman
 from tests.lab.authority import authority
 
 pytestmark = pytest.mark.usefixtures("mitogen")
@@ -81,7 +81,7 @@ def node(boot: Callable[..., LabNode], bundle: Path) -> LabNode:
     """A node with the clients."""
     node = boot("walls", "el10", bundle)
     must(apply(node, {}, tags="preflight,repositories"))
-    must(node.run("dnf -q -y install git R-core podman firewalld"))
+    must(node.run("dnf -q -y install git R-core podman"))
     return node
 
 
@@ -129,7 +129,6 @@ def test_a_key_among_the_certificates_is_refused(peer: LabNode, node: LabNode) -
 def test_every_client_trusts_the_authority(node: LabNode, settings: dict[str, Any]) -> None:
     must(apply(node, settings))
     assert refused(node) == {}
-    assert "changed=0 " in must(apply(node, settings))
     ended = run(BIN / "landbridge", "verify", "--inventory", node.inventory(), "--only", "trust")
     must(ended)
 
@@ -174,3 +173,84 @@ def test_what_is_not_wanted_any_more_goes(node: LabNode, peer: LabNode) -> None:
     assert [line for line in node.run(left).output.split() if line.startswith("land")] == []
     assert node.run("bash -lc env; systemctl show-environment").output.count("proxy") == 0
     assert asked(peer) == ""
+
+
+# -- Who reaches the node, and whom it reaches -----------------------------------------------------
+
+DECLARED, HIDDEN, NARROW, PUBLISHED = 9000, 9001, 9002, 9003
+IMAGE = "localhost/tools/busybox:1"
+# The hub need not run to declare its port; something else listens there.
+WALLS = {
+    "preflight_ports": [],
+    "firewall_enabled": True,
+    "jupyterhub_address": "0.0.0.0",
+    "jupyterhub_port": DECLARED,
+}
+
+
+@pytest.fixture(scope="module")
+def listening(node: LabNode) -> LabNode:
+    """The node with servers on its ports, one of them in a container of root's."""
+    serve = "systemd-run --quiet python3 -m http.server --directory /srv"
+    web = f"podman run -q -d --name web -p {PUBLISHED}:80 {IMAGE} httpd -f -p 80 -h /etc"
+    must(
+        node.run(
+            f"""set -e
+            for port in {DECLARED} {HIDDEN} {NARROW}; do {serve} $port; done
+            podman pull -q oci:{BUNDLE}/images:{IMAGE}
+            {web}"""
+        )
+    )
+    return node
+
+
+def reach(client: LabNode, address: str, *ports: int) -> set[int]:
+    """The ports that a node can connect to."""
+    tries = [f"timeout 3 bash -c '</dev/tcp/{address}/{port}' && echo {port}" for port in ports]
+    return {
+        int(port) for port in client.run(f"{{ {'; '.join(tries)}; }} 2>/dev/null").output.split()
+    }
+
+
+def from_peer(peer: LabNode, node: LabNode) -> set[int]:
+    """The node's ports that the peer can connect to."""
+    ports = (22, DECLARED, HIDDEN, NARROW, PUBLISHED)
+    return reach(peer, nodes.find(node.name).host, *ports)
+
+
+def test_only_declared_ports_are_open(listening: LabNode, peer: LabNode) -> None:
+    all_ports = {22, DECLARED, HIDDEN, NARROW, PUBLISHED}
+    assert from_peer(peer, listening) == all_ports
+    narrow = WALLS | {"firewall_extra": [{"port": NARROW, "sources": ["192.0.2.0/24"]}]}
+    must(apply(listening, narrow, "firewall"))
+    assert from_peer(peer, listening) == {22, DECLARED, PUBLISHED}
+
+
+def test_a_restricted_node_reaches_the_depot_and_what_is_listed(
+    listening: LabNode, peer: LabNode
+) -> None:
+    address = nodes.find(peer.name).host
+    assert reach(listening, PEER, 22, 8080, TLS_PORT) == {22, 8080, TLS_PORT}
+    restricted = WALLS | {
+        "firewall_extra": [{"port": NARROW, "sources": [f"{address}/32"]}],
+        "firewall_outbound": "restricted",
+        "firewall_depot": SECURE,
+        "firewall_outbound_to": [{"to": [podman.DNS], "port": 53, "protocol": "udp"}],
+    }
+    must(apply(listening, restricted, "firewall"))
+    assert from_peer(peer, listening) == {22, DECLARED, NARROW, PUBLISHED}
+    assert reach(listening, PEER, 22, 8080, TLS_PORT) == {TLS_PORT}
+    inside = f"podman exec web sh -c 'echo | nc -w 3 {address} {{}}'"
+    assert listening.run(inside.format(TLS_PORT)).code == 0
+    assert listening.run(inside.format(8080)).code != 0
+    assert "changed=0 " in must(apply(listening, restricted, "firewall"))
+    inventory = listening.inventory()
+    must(run(BIN / "landbridge", "verify", "--inventory", inventory, "--only", "firewall"))
+
+
+def test_walls_that_are_not_wanted_any_more_go(listening: LabNode, peer: LabNode) -> None:
+    must(apply(listening, WALLS | {"firewall_enabled": False}, "firewall"))
+    assert reach(listening, PEER, 22, 8080) == {22, 8080}
+    assert from_peer(peer, listening) == {22, PUBLISHED}
+    left = "firewall-cmd --get-default-zone; find /etc/firewalld -name 'landbridge*'"
+    assert must(listening.run(left)).split() == ["public"]

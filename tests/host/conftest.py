@@ -183,10 +183,14 @@ def firewalld(node: Node) -> list[str]:
     return podman(node) if node.unit("firewalld.service") == "active" else []
 
 
+def selinux(node: Node) -> list[str]:
+    """SELinux, where it is enabled."""
+    return [ONCE] if node.run("test", "-e", "/sys/fs/selinux/enforce").rc == 0 else []
+
+
 def selinux_booleans(node: Node) -> list[str]:
     """SELinux booleans that role podman has set, where SELinux is enabled."""
-    enabled = node.run("test", "-e", "/sys/fs/selinux/enforce").rc == 0
-    return list(node.promised("podman").get("selinux_booleans", {})) if enabled else []
+    return list(node.promised("podman").get("selinux_booleans", {})) if selinux(node) else []
 
 
 def gpu(node: Node) -> list[str]:
@@ -230,6 +234,7 @@ THINGS: dict[str, Callable[[Node], list[Any]]] = {
     "address_pool": of_podman("address_pools"),
     "firewalld": firewalld,
     "gpu": gpu,
+    "selinux": selinux,
     "selinux_boolean": selinux_booleans,
     "quadlet": of_podman("quadlets"),
     "running_quadlet": running_quadlets,
@@ -239,6 +244,7 @@ THINGS: dict[str, Callable[[Node], list[Any]]] = {
     "publishing_quadlet": quadlets_with("Container Pod", "PublishPort"),
     "updated_quadlet": quadlets_with("Container", "AutoUpdate"),
     "signature": signature,
+    "walls": lambda node: [ONCE] if node.promised("firewall") else [],
     "anchor": of_trust("certificates"),
     "trust_environment": of_trust("environment"),
     "proxy_secret": of_trust("secret"),
