@@ -183,15 +183,29 @@ def firewalld(node: Node) -> list[str]:
     return podman(node) if node.unit("firewalld.service") == "active" else []
 
 
+def selinux(node: Node) -> list[str]:
+    """SELinux, where it is enabled."""
+    return [ONCE] if node.run("test", "-e", "/sys/fs/selinux/enforce").rc == 0 else []
+
+
 def selinux_booleans(node: Node) -> list[str]:
     """SELinux booleans that role podman has set, where SELinux is enabled."""
-    enabled = node.run("test", "-e", "/sys/fs/selinux/enforce").rc == 0
-    return list(node.promised("podman").get("selinux_booleans", {})) if enabled else []
+    return list(node.promised("podman").get("selinux_booleans", {})) if selinux(node) else []
 
 
 def gpu(node: Node) -> list[str]:
     """The maker of the GPUs that containers may ask for."""
     return [maker for maker in [node.promised("podman").get("gpu")] if maker]
+
+
+def of_trust(name: str) -> Callable[[Node], list[Any]]:
+    """What role trust has promised of a kind: a list, or one thing where there is one."""
+
+    def found(node: Node) -> list[Any]:
+        promised = node.promised("trust").get(name)
+        return promised if isinstance(promised, list) else [promised] if promised else []
+
+    return found
 
 
 THINGS: dict[str, Callable[[Node], list[Any]]] = {
@@ -220,6 +234,7 @@ THINGS: dict[str, Callable[[Node], list[Any]]] = {
     "address_pool": of_podman("address_pools"),
     "firewalld": firewalld,
     "gpu": gpu,
+    "selinux": selinux,
     "selinux_boolean": selinux_booleans,
     "quadlet": of_podman("quadlets"),
     "running_quadlet": running_quadlets,
@@ -229,6 +244,10 @@ THINGS: dict[str, Callable[[Node], list[Any]]] = {
     "publishing_quadlet": quadlets_with("Container Pod", "PublishPort"),
     "updated_quadlet": quadlets_with("Container", "AutoUpdate"),
     "signature": signature,
+    "walls": lambda node: [ONCE] if node.promised("firewall") else [],
+    "anchor": of_trust("certificates"),
+    "trust_environment": of_trust("environment"),
+    "proxy_secret": of_trust("secret"),
 }
 
 
@@ -236,7 +255,7 @@ def label(thing: Any) -> str:
     """A thing's name in reports."""
     if isinstance(thing, dict):
         whose = f" of {thing['user']}" if thing.get("user") not in {None, "", "root"} else ""
-        return f"{thing.get('name', thing.get('base'))}{whose}"
+        return f"{thing.get('name', thing.get('base', ''))}{whose}"
     return str(thing)
 
 

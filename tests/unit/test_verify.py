@@ -121,6 +121,7 @@ def test_the_shipped_areas() -> None:
         "conda",
         "containers",
         "docker",
+        "firewall",
         "images",
         "jupyterhub",
         "login",
@@ -132,5 +133,7 @@ def test_the_shipped_areas() -> None:
         "registries",
         "repositories",
         "rootless",
+        "selinux",
         "teams",
+        "trust",
     ]
