@@ -98,8 +98,8 @@ def main() -> None:
         "secrets": {"type": "dict", "default": {}, "no_log": True},
     }
     module = AnsibleModule(argument_spec=specification, supports_check_mode=True)
-    wanted = [(Path(p), text, 0o644) for p, text in module.params["files"].items()]
-    wanted += [(Path(p), text, 0o600) for p, text in module.params["secrets"].items()]
+    wanted = [(Path(p), text, 0o600) for p, text in module.params["secrets"].items()]
+    wanted += [(Path(p), text, 0o644) for p, text in module.params["files"].items()]
     wrong = [entry for entry in wanted if not is_right(*entry)]
     diff = [shown(path, text) for path, text, mode in wrong if mode == 0o644]
     if not module.check_mode:

@@ -127,7 +127,7 @@ def test_files_come_with_their_modes_and_go(tmp_path: Path, files: Runner) -> No
     answer = files(check=True, **wanted)
     assert (answer["changed"], list(tmp_path.iterdir())) == (True, [])
     answer = files(**wanted)
-    assert answer["paths"] == [str(open_file), str(secret)]
+    assert answer["paths"] == [str(secret), str(open_file)]
     assert "word" not in str(answer)
     assert files(**wanted)["changed"] is False
     assert stat.S_IMODE(open_file.stat().st_mode) == 0o644
