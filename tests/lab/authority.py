@@ -22,7 +22,7 @@ class Authority:
         """A PEM file with a certificate for names (as `DNS:hub` and `IP:127.0.0.1`) and its key."""
         file = self.folder / f"{names[0].rpartition(':')[2]}.pem"
         signed = ["-CA", str(self.certificate), "-CAkey", str(self.certificate)]
-        _request(file, names[0], *signed, "-addext", f"subjectAltName={','.join(names)}")
+        _request(file, file.stem, *signed, "-addext", f"subjectAltName={','.join(names)}")
         return file
 
 
