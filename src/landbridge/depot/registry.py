@@ -54,12 +54,12 @@ def write(layout: Layout) -> None:
 
 def _links(release: Path) -> dict[Path, Path]:
     """What a release's images need: places in `registry/`, and the files that they lead to."""
-    index = release / "images" / "index.json"
-    if not index.is_file():
+    index, blobs = release / "images" / "index.json", release / _BLOBS
+    # A node that reads a depot far away has the description only.
+    if not index.is_file() or not blobs.is_dir():
         return {}
-    blobs = release / _BLOBS
-    links = {Path("blobs", blob.name): blob for blob in blobs.iterdir()}
     try:
+        links = {Path("blobs", blob.name): blob for blob in blobs.iterdir()}
         for entry in json.loads(index.read_bytes())["manifests"]:
             name, _, tag = entry["annotations"][_NAME].rpartition(":")
             for reference, manifest in _manifests(blobs, entry, tag):
