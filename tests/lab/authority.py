@@ -22,7 +22,9 @@ class Authority:
         """A PEM file with a certificate for names (as `DNS:hub` and `IP:127.0.0.1`) and its key."""
         file = self.folder / f"{names[0].rpartition(':')[2]}.pem"
         signed = ["-CA", str(self.certificate), "-CAkey", str(self.certificate)]
-        _request(file, file.stem, *signed, "-addext", f"subjectAltName={','.join(names)}")
+        extensions = [f"subjectAltName={','.join(names)}", "basicConstraints=critical,CA:FALSE"]
+        added = [word for extension in extensions for word in ("-addext", extension)]
+        _request(file, file.stem, *signed, *added)
         return file
 
 
