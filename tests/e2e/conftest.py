@@ -164,7 +164,7 @@ def boot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Lab
     """Boots nodes with a folder of bundles; they are deleted with the module."""
     booted: list[str] = []
 
-    def start(name: str, platform: str, bundles: Path, image: str | None = None) -> LabNode:
+    def start(name: str, platform: str, bundles: Path | None, image: str | None = None) -> LabNode:
         booted.append(name)
         nodes.create(name, platform, bundles, image)
         return LabNode(name, tmp_path_factory.mktemp(name))

@@ -18,6 +18,11 @@ print(json.dumps({r.id: [r.gpgcheck, r.repo_gpgcheck] for r in base.repos.iter_e
 """
 
 
+def source(node: Node) -> str:
+    """Where clients are to find the release: a depot's URL, or the node's own directory."""
+    return str(node.promised("repositories")["source"])
+
+
 def enabled(node: Node) -> dict[str, dict[str, str]]:
     listed = node.output("dnf", "-q", "repolist", "--enabled").splitlines()
     ids = {line.split()[0] for line in listed if line.strip()} - {"repo"}
@@ -30,7 +35,7 @@ def test_dnf_has_the_depot_only(node: Node) -> None:
     outside = {
         name: keys.get("baseurl", "")
         for name, keys in enabled(node).items()
-        if not keys.get("baseurl", "").startswith(f"file://{node.facts.depot.path}/rpm/")
+        if not keys.get("baseurl", "").startswith(f"{source(node)}/rpm/")
     }
     assert outside == {}
 
@@ -76,11 +81,11 @@ def test_pip_gets_a_wheel_from_the_depot(node: Node, user: str) -> None:
 def test_pip_knows_the_depot_only(node: Node, user: str) -> None:
     said = pip(node, "config", "list", user=user).replace("=", " ").replace("'", "")
     urls = [word.rstrip("/") for word in said.split() if "://" in word]
-    assert urls == [f"file://{node.facts.depot.path}/pypi/simple"]
+    assert urls == [f"{source(node)}/pypi/simple"]
 
 
 def test_conda_clients_know_the_depot_only(node: Node) -> None:
-    channel = f"file://{node.facts.depot.path}/conda"
+    channel = f"{source(node)}/conda"
     condarc = yaml.safe_load(node.output("cat", "/etc/conda/.condarc"))
     assert condarc["channels"] == [channel]
     assert condarc["default_channels"] == []
@@ -89,5 +94,7 @@ def test_conda_clients_know_the_depot_only(node: Node) -> None:
 
 
 def test_conda_channel_is_readable(node: Node, user: str) -> None:
-    index = node.output("cat", f"{node.facts.depot.path}/conda/noarch/repodata.json", user=user)
+    words = ["--cacert", ca] if (ca := node.promised("repositories")["ca"]) else []
+    url = f"{source(node)}/conda/noarch/repodata.json"
+    index = node.output("curl", "--silent", "--fail", *words, url, user=user)
     assert "packages.conda" in json.loads(index)

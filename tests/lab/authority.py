@@ -22,9 +22,9 @@ class Authority:
         """A PEM file with a certificate for names (as `DNS:hub` and `IP:127.0.0.1`) and its key."""
         file = self.folder / f"{names[0].rpartition(':')[2]}.pem"
         signed = ["-CA", str(self.certificate), "-CAkey", str(self.certificate)]
-        # Python 3.13 refuses a server's certificate that is half one of an authority.
-        extensions = ["basicConstraints=critical,CA:FALSE", f"subjectAltName={','.join(names)}"]
-        _request(file, names[0], *signed, *(w for e in extensions for w in ("-addext", e)))
+        extensions = [f"subjectAltName={','.join(names)}", "basicConstraints=critical,CA:FALSE"]
+        added = [word for extension in extensions for word in ("-addext", extension)]
+        _request(file, file.stem, *signed, *added)
         return file
 
 

@@ -120,6 +120,7 @@ def test_the_shipped_areas() -> None:
     assert areas(content_root()) == [
         "conda",
         "containers",
+        "depot",
         "docker",
         "firewall",
         "images",

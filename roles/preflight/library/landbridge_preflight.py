@@ -52,6 +52,12 @@ options:
     description: Free space wanted on top of what will be installed, in percent of it.
     type: int
     default: 20
+  url:
+    description:
+      - Where clients find what is not in O(depot); empty where that has everything.
+      - With it, only what a node must have as files, and what else is there, is looked at.
+    type: str
+    default: ""
   ports:
     description: TCP ports that must be free, or held by the unit that is meant to hold them.
     type: list
@@ -93,7 +99,7 @@ ansible_facts:
   type: dict
   contains:
     landbridge:
-      description: content.json with the keys C(depot) and C(target) added.
+      description: content.json with the keys C(depot), C(target) and C(url) added.
       type: dict
 problems:
   description: What is wrong, each with its mend.
@@ -103,21 +109,26 @@ problems:
   sample: [{"problem": "systemd is not running as PID 1", "mend": "boot the node with systemd"}]
 """
 
-import base64
-import hashlib
 import json
 import os
 import platform
 import re
 import shutil
-import tempfile
-import time
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.landbridge_release import (
+    CARRY_ANEW,
+    check_order,
+    check_signature,
+    is_small,
+    problem,
+    sha256,
+    shorten,
+    trusted_keys,
+)
 
 FORMAT = 1
-SHOWN = 5  # so many files of a kind are named, the rest is counted
 EL_IDS = {"rhel", "rocky", "almalinux", "centos", "ol"}
 USR = Path("/usr")
 OS_RELEASE = Path("/etc/os-release")
@@ -126,22 +137,9 @@ OPT = Path("/opt/landbridge")
 CONTAINERS = Path("/var/lib/containers")
 OFTEN_NOEXEC = ("/tmp", "/var/tmp", "/home")  # noqa: S108 (mount points, looked at only)
 TCP_LISTEN = "0A"
-CARRY_ANEW = "carry the bundle anew"
-KEYS = Path("/etc/landbridge/keys")
-RECORD = Path("/var/lib/landbridge/release.json")
-SIGNATURE = ".asc"
-BEGIN, END = "-----BEGIN PGP PUBLIC KEY BLOCK-----", "-----END PGP PUBLIC KEY BLOCK-----"
-PUBLIC_KEY = 6  # tag of an OpenPGP packet (RFC 9580, 5)
-OF_BYTES = "00"  # signature of bytes as they are; a text's would overlook changed line ends
-ENGLISH = {"LC_ALL": "C"}
 # What dnf, conda, pip and podman compare with a hash that is in a file which is read here.
 CHECKED_BY_CLIENTS = (".rpm", ".conda", ".tar.bz2", ".whl")
 BLOBS = "images/blobs/"
-
-
-def problem(what, mend):
-    """One finding."""
-    return {"problem": what, "mend": mend}
 
 
 def human(size):
@@ -178,10 +176,10 @@ def read_bundle(depot):
     return content, manifest, problems
 
 
-def check_files(depot, manifest, with_hash):
+def check_files(depot, files, with_hash):
     """Files that are missing, of another size, with other content, or closed to users."""
     kinds = {"missing": [], "of another size": [], "altered": [], "not readable by users": []}
-    for name, wanted in sorted(manifest["files"].items()):
+    for name, wanted in sorted(files.items()):
         try:
             status = (depot / name).stat()
         except OSError:
@@ -222,108 +220,7 @@ def check_way(depot):
     ]
 
 
-def shorten(names):
-    """The first few names and the count of the rest."""
-    rest = len(names) - SHOWN
-    return ", ".join(names[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")
-
-
-def sha256(path):
-    """Hex digest of a file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        for block in iter(lambda: stream.read(1 << 20), b""):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 # --- its signature ---------------------------------------------------------------------------
-
-
-def key_blocks(text):
-    """The armored public keys in a text."""
-    found = re.findall(f"{BEGIN}\n.*?{END}", text.replace("\r", ""), flags=re.DOTALL)
-    return [block + "\n" for block in found]
-
-
-def dearmored(block):
-    """The packets of an armored key: after an empty line base64, then a line of checksum."""
-    lines = [line.strip() for line in block.partition("\n\n")[2].splitlines()[:-1]]
-    data = base64.b64decode("".join(line for line in lines if line[:1] != "="), validate=True)
-    tag = data[0] & 0x3F if data[0] & 0x40 else (data[0] & 0x3C) >> 2
-    if tag != PUBLIC_KEY:
-        raise ValueError(f"packet {tag} instead of a public key")
-    return data
-
-
-def trusted_keys(given):
-    """Packets of the trusted keys, and the problems with them."""
-    if given:
-        named = [(f"trusted key {number}", text) for number, text in enumerate(given, start=1)]
-    else:
-        files = sorted(KEYS.glob("*.asc"))
-        named = [(str(file), file.read_text(encoding="utf-8", errors="replace")) for file in files]
-    packets, problems = [], []
-    for name, text in named:
-        try:
-            found = [dearmored(block) for block in key_blocks(text)]
-        except (ValueError, IndexError):
-            found = []
-        if not found:
-            mend = "put the signer's armored OpenPGP public key in its place"
-            problems.append(problem(f"{name} is no OpenPGP public key", mend))
-        packets += found
-    return packets, problems
-
-
-def ask_gpgv(file, keys, run):
-    """What gpgv tells of each signature, its words by the first, and the last line for people."""
-    with tempfile.TemporaryDirectory() as folder:
-        ring = Path(folder, "keys.gpg")
-        ring.write_bytes(b"".join(keys))
-        command = ["gpgv", "--homedir", folder, "--keyring", str(ring), "--status-fd", "1"]
-        command += ["--ignore-time-conflict", "--weak-digest", "SHA1"]
-        _rc, out, err = run([*command, f"{file}{SIGNATURE}", str(file)], environ_update=ENGLISH)
-    signatures = []
-    for line in out.splitlines():
-        _mark, word, *fields = line.split()
-        if word == "NEWSIG":
-            signatures.append({})
-        elif signatures:
-            signatures[-1].setdefault(word, []).extend(fields)
-    said = err.strip().splitlines() or ["gpgv says nothing"]
-    return signatures, said[-1]
-
-
-def judge(told):
-    """State and time of one signature, from gpgv's status (GnuPG's doc/DETAILS)."""
-    valid = told.get("VALIDSIG")
-    if valid is None:
-        return ("unknown" if "NO_PUBKEY" in told else "bad"), 0
-    signed, kind = int(valid[2]), valid[8]
-    # An expired key's earlier signatures are good; of several dates the earliest counts.
-    expired = min(map(int, told.get("KEYEXPIRED", ["0"])))
-    lived = "EXPKEYSIG" in told and signed < expired
-    good = kind == OF_BYTES and ("GOODSIG" in told or lived)
-    return ("good", signed) if good else ("bad", 0)
-
-
-def check_signature(file, keys, run):
-    """When a file was signed by one of the keys (0 if it was not), and the problems."""
-    if not Path(f"{file}{SIGNATURE}").is_file():
-        mend = "sign the bundle with `landbridge bundle sign`, or set landbridge_signature: ignored"
-        return 0, [problem(f"{file} is not signed: {file.name}{SIGNATURE} is missing", mend)]
-    signatures, said = ask_gpgv(file, keys, run)
-    verdicts = dict(map(judge, signatures))
-    if "good" in verdicts:
-        return verdicts["good"], []
-    if set(verdicts) != {"unknown"}:
-        return 0, [problem(f"the signature of {file} is bad ({said})", CARRY_ANEW)]
-    # The fingerprint, where the signature tells it.
-    signer = (signatures[0]["ERRSIG"][6:] or signatures[0]["NO_PUBKEY"])[0]
-    what = f"{file} is signed by key {signer}, none of the {len(keys)} trusted"
-    mend = "put the signer's public key into landbridge_trusted_keys, if you trust it"
-    return 0, [problem(what, mend)]
 
 
 def check_signatures(depot, params, run):
@@ -341,27 +238,6 @@ def check_signatures(depot, params, run):
     for repomd in sorted(depot.glob("rpm/*/repodata/repomd.xml")):
         problems += check_signature(repomd, keys, run)[1]
     return problems if params["allow_downgrade"] else problems + check_order(signed)
-
-
-def check_order(signed):
-    """A bundle that was signed before the last one."""
-    try:
-        last = json.loads(RECORD.read_text(encoding="utf-8"))
-        name, when = last["release"], int(last["signed"])
-    except FileNotFoundError:
-        return []
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        return [problem(f"{RECORD} cannot be read: {error}", "remove it")]
-    if signed >= when:
-        return []
-    what = f"the bundle was signed {day(signed)}, before {name}, which this node has had"
-    mend = "carry a newer bundle, or set landbridge_allow_downgrade: true"
-    return [problem(f"{what} ({day(when)})", mend)]
-
-
-def day(seconds):
-    """A time as people read it."""
-    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds))
 
 
 # --- the platform ----------------------------------------------------------------------------
@@ -558,14 +434,20 @@ def examine(params, run):
     content, manifest, problems = read_bundle(depot)
     if manifest is not None:
         problems += check_way(depot) + check_signatures(depot, params, run)
-        problems += check_files(depot, manifest, params["hash"])
     target, wrong_target = check_target(content)
+    if manifest is not None:
+        files = manifest["files"]
+        if params["url"]:
+            here = {name for name in files if is_small(name, target) or (depot / name).exists()}
+            files = {name: files[name] for name in here}
+        problems += check_files(depot, files, params["hash"])
     problems += wrong_target + check_system(params["memory_min_mib"])
     if content is not None and target in content["targets"]:
         wanted = needs(depot, content, target, run)
         problems += check_disks(wanted, params["disk_reserve_percent"])
     problems += check_ports(params["ports"])
-    return {**(content or {}), "depot": str(depot), "target": target}, problems
+    facts = {"depot": str(depot), "target": target, "url": params["url"] or None}
+    return {**(content or {}), **facts}, problems
 
 
 def render(problems):
@@ -591,6 +473,7 @@ def main():
             "allow_downgrade": {"type": "bool", "default": False},
             "memory_min_mib": {"type": "int", "default": 0},
             "disk_reserve_percent": {"type": "int", "default": 20},
+            "url": {"type": "str", "default": ""},
             "ports": {"type": "list", "elements": "dict", "default": [], "options": port},
         },
         supports_check_mode=True,

@@ -105,7 +105,7 @@ def read_manifest(root: Path) -> tuple[str, dict[str, Entry]]:
         raise _damaged(path, error.strerror or "cannot be read") from error
 
 
-def parse(data: bytes, place: Path) -> tuple[str, dict[str, Entry]]:
+def parse(data: bytes, place: Path | str) -> tuple[str, dict[str, Entry]]:
     """Read the bytes of a manifest; they must be exactly those that `write_manifest` writes.
 
     Args:
@@ -160,5 +160,5 @@ def _is_inside(path: str) -> bool:
     return path == "/".join(parts) and path != "" and ".." not in parts and path.isprintable()
 
 
-def _damaged(place: Path, what: str) -> BundleError:
+def _damaged(place: Path | str, what: str) -> BundleError:
     return BundleError(f"{place}: damaged: {what}", "carry the bundle over again")

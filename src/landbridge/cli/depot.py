@@ -8,22 +8,29 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 
 from landbridge import depot as depots
+from landbridge import stack
+from landbridge.access import Access
 from landbridge.cli.options import AsJson
 from landbridge.cli.progress import progress
 from landbridge.cli.sign import AllowUnsigned, TrustedKeys
 from landbridge.depot import Received, Release
+from landbridge.depot.remote import SCHEMES
 from landbridge.errors import BundleError
 from landbridge.stages import megabytes
 
 app = typer.Typer(help="Keep releases on this machine, one of them current.", no_args_is_help=True)
 
 Sources = Annotated[
-    list[Path],
-    typer.Argument(metavar="SOURCE...", help="A bundle, a delta, volumes or a folder of them."),
+    list[str],
+    typer.Argument(
+        metavar="SOURCE...",
+        help="A bundle, a delta, volumes or a folder of them; or https://DEPOT/landbridge/current.",
+    ),
 ]
 DepotFolder = Annotated[Path, typer.Option("--depot", metavar="DIR", help="The depot's folder.")]
 AllowDowngrade = Annotated[
@@ -42,9 +49,39 @@ def receive(
     switch: Annotated[
         bool, typer.Option("--switch/--no-switch", help="Make it the current release.")
     ] = True,
+    ca: Annotated[
+        Path | None,
+        typer.Option(
+            "--ca",
+            metavar="FILE",
+            exists=True,
+            dir_okay=False,
+            help="Authority of a URL's certificate, in PEM.",
+        ),
+    ] = None,
+    client_cert: Annotated[
+        Path | None,
+        typer.Option(
+            "--client-cert",
+            metavar="FILE",
+            exists=True,
+            dir_okay=False,
+            help="Certificate to show to a URL, in PEM.",
+        ),
+    ] = None,
+    client_key: Annotated[
+        Path | None,
+        typer.Option(
+            "--client-key",
+            metavar="FILE",
+            exists=True,
+            dir_okay=False,
+            help="Its key, unless in the same file.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Take a release in, whole or as delta or volumes; an interrupted one is continued."""
+    """Take a release in, whole, as delta or volumes, or from another depot; again continues."""
     with progress(sys.stderr) as (say, tell):
         received = depots.receive(
             source,
@@ -53,6 +90,7 @@ def receive(
             allow_unsigned=allow_unsigned,
             allow_downgrade=allow_downgrade,
             activate=switch,
+            access=_access(source, ca, client_cert, client_key),
             say=say,
             tell=tell,
         )
@@ -112,6 +150,16 @@ def current(
     typer.echo(name)
     if switched:
         typer.echo(f"next: run {depot}/current/bootstrap.sh as root, then landbridge apply")
+
+
+def _access(
+    source: list[str], ca: Path | None, client_cert: Path | None, client_key: Path | None
+) -> Access:
+    """How the URL among the sources is reached."""
+    files = {"ca": ca, "client_cert": client_cert, "client_key": client_key}
+    named = {key: str(file.absolute()) for key, file in files.items() if file}
+    hosts = [urlsplit(url)._replace(path="").geturl() for url in source if url.startswith(SCHEMES)]
+    return Access([stack.Access(url=host, **named) for host in hosts])
 
 
 def _print_received(depot: Path, received: Received) -> None:

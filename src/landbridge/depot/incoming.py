@@ -95,6 +95,8 @@ class Incoming:
         target = self.root / path
         target.unlink(missing_ok=True)
         link(source, target)
+        if path in _PROGRAMS:
+            target.chmod(0o755)
 
     def copy(self, path: str, chunks: Iterable[bytes]) -> str:
         """Write a file and check it on the way; what is wrong is not kept.

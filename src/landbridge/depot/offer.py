@@ -42,7 +42,7 @@ class Offer:
 def admit(
     data: bytes,
     get_signature: GetSignature,
-    origin: Path,
+    origin: str,
     keys: Sequence[Path],
     *,
     allow_unsigned: bool,
@@ -70,7 +70,7 @@ def admit(
         raise BundleError(
             f"{origin}: {SIGNATURE}: {found.state}: {found.detail}", MENDS[found.state]
         )
-    release, entries = manifest.parse(data, origin / manifest.NAME)
+    release, entries = manifest.parse(data, f"{origin}/{manifest.NAME}")
     if manifest.release_of(release.rpartition("-")[0], entries) != release:
         raise BundleError(
             f"{origin}: {release} is not the release of these files", "build it again"

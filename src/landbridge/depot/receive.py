@@ -7,10 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+from landbridge.access import Access
 from landbridge.bundle.manifest import WORKERS
+from landbridge.depot import registry
 from landbridge.depot.incoming import Incoming
 from landbridge.depot.layout import Layout
 from landbridge.depot.reception import Received, Reception, listed
+from landbridge.depot.remote import Remote, receive_remote
 from landbridge.depot.sources import Folder, find
 from landbridge.depot.volumes_in import receive_volumes
 from landbridge.errors import BundleError
@@ -18,25 +21,28 @@ from landbridge.stages import Say, Tell
 
 
 def receive(
-    sources: Sequence[Path],
+    sources: Sequence[Path | str],
     depot: Path,
     keys: Sequence[Path] = (),
     *,
     allow_unsigned: bool = False,
     allow_downgrade: bool = False,
     activate: bool = True,
+    access: Access | None = None,
     say: Say = lambda _line: None,
     tell: Tell = lambda _new, _total: None,
 ) -> Received:
     """Take a release into the depot and make it current; what was begun before is continued.
 
     Args:
-        sources: the folder of a bundle or a delta; or volumes, and folders with volumes.
+        sources: the folder of a bundle or a delta; the URL of a release that another depot serves,
+            or of its `current`; or volumes, and folders with volumes.
         depot: the depot's folder.
         keys: files of trusted public keys; none means those of this machine.
         allow_unsigned: take what nobody signed, or a key that nobody trusts here.
         allow_downgrade: take what was signed before the current release.
         activate: make it current.
+        access: how a URL is reached.
         say: takes a line of progress.
         tell: takes bytes read since the last call, and bytes in all; called by threads.
 
@@ -44,9 +50,10 @@ def receive(
         InputError: a source is none.
         BundleError: no good signature; older; files are missing or bad. What was good stays for
             the next run; the old releases and `current` are as before.
+        SourceError: another depot does not answer, or gives what is not promised.
         LandbridgeError: not enough space, or another process is changing the depot.
     """
-    found, layout = find(sources), Layout(depot.absolute())
+    found, layout = find(sources, access or Access()), Layout(depot.absolute())
     with layout.alone():
         reception = Reception(
             layout,
@@ -58,16 +65,19 @@ def receive(
         )
         if isinstance(found, Folder):
             received = _receive_folder(reception, found)
+        elif isinstance(found, Remote):
+            received = receive_remote(reception, found)
         else:
             received = receive_volumes(reception, found)
         if activate and layout.current_name() != received.release:
             layout.point_to(received.release)
             received = replace(received, switched=True)
+        registry.write(layout)
     return received
 
 
 def _receive_folder(reception: Reception, source: Folder) -> Received:
-    offer = reception.admit(source.manifest(), source.signature, source.root)
+    offer = reception.admit(source.manifest(), source.signature, str(source.root))
     if reception.is_here(offer):
         return reception.again(offer)
     source.open(offer.entries)

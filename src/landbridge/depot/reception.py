@@ -76,7 +76,7 @@ class Reception:
     say: Say
     tell: Tell
 
-    def admit(self, data: bytes, get_signature: GetSignature, origin: Path) -> Offer:
+    def admit(self, data: bytes, get_signature: GetSignature, origin: str) -> Offer:
         """Check signature and order of a manifest.
 
         Raises:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from landbridge.bundle import manifest
 from landbridge.bundle.sign import signed_time
+from landbridge.depot import registry
 from landbridge.depot.incoming import state_file
 from landbridge.depot.layout import Layout, sync_folder
 from landbridge.errors import InputError
@@ -69,6 +70,7 @@ def switch(depot: Path, release: str, *, allow_downgrade: bool = False) -> bool:
         signed = signed_time(layout.releases / release)
         layout.refuse_older(release, signed, allowed=allow_downgrade)
         layout.point_to(release)
+        registry.write(layout)
         return True
 
 
@@ -98,6 +100,7 @@ def prune(depot: Path, keep: int) -> list[str]:
             sync_folder(layout.releases)
             shutil.rmtree(hidden)
         _remove_ended(layout, [*layout.names(), *gone])
+        registry.write(layout)
     return gone
 
 

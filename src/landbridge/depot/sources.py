@@ -6,10 +6,12 @@ import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from landbridge.access import Access
 from landbridge.bundle import delta, manifest
 from landbridge.bundle.manifest import Entry
 from landbridge.bundle.untrusted import open_file, read_file
 from landbridge.bundle.volume import PATTERN
+from landbridge.depot.remote import SCHEMES, Remote
 from landbridge.errors import BundleError, InputError
 from landbridge.files import CHUNK
 
@@ -94,23 +96,29 @@ class Delta(Folder):
         return super().chunks(path, size)
 
 
-def find(sources: Sequence[Path]) -> Folder | list[Path]:
-    """Tell what was given: one bundle, one delta, or volumes.
+def find(sources: Sequence[Path | str], access: Access) -> Folder | Remote | list[Path]:
+    """Tell what was given: one bundle, one delta, a release at a URL, or volumes.
 
     Args:
-        sources: a bundle's or a delta's folder; or volumes and folders with volumes.
+        sources: a bundle's or a delta's folder, or a URL; or volumes and folders with volumes.
+        access: how a URL is reached.
 
     Raises:
         InputError: something else, or more than one release.
     """
-    folders = [path for path in sources if _is_whole(path)]
-    if folders and len(sources) > 1:
+    urls = [source for source in sources if str(source).startswith(SCHEMES)]
+    paths = [Path(source) for source in sources if source not in urls]
+    folders = [path for path in paths if _is_whole(path)]
+    if (urls or folders) and len(sources) > 1:
         raise InputError(
-            f"{folders[0]}: is not all that was given", "give one bundle or delta at a time"
+            f"{[*urls, *folders][0]}: is not all that was given",
+            "give one bundle, delta or URL at a time",
         )
+    if urls:
+        return Remote(str(urls[0]), access)
     if folders:
         return Delta(folders[0]) if delta.is_delta(folders[0]) else Folder(folders[0])
-    return sorted({volume for path in sources for volume in _volumes(path)})
+    return sorted({volume for path in paths for volume in _volumes(path)})
 
 
 def _is_whole(path: Path) -> bool:

@@ -236,7 +236,7 @@ class _Intake:
             )
         if known and known.head == head:
             return known
-        offer = self._reception.admit(head[manifest.NAME], head.get, path)
+        offer = self._reception.admit(head[manifest.NAME], head.get, str(path))
         if offer.release != about.release or (known and known.offer.manifest != offer.manifest):
             raise plain_tar.damaged("its manifest is of another release")
         if known:

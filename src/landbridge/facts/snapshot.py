@@ -155,6 +155,8 @@ def depot_facts(depot: Path) -> dict[str, Any]:
         raise RuntimeError(f"no bundle at {depot}; an inventory names it with landbridge_depot")
     promised = json.loads((depot / "content.json").read_text(encoding="utf-8"))
     environments = promised.get("conda", {}).get("environments", [])
+    # The wheels themselves may be on a depot node.
+    files = json.loads((depot / "manifest.json").read_text(encoding="utf-8"))["files"]
     return {
         "path": str(depot),
         "content": promised,
@@ -166,7 +168,9 @@ def depot_facts(depot: Path) -> dict[str, Any]:
             for environment in environments
         },
         "pure_wheels": sorted(
-            path.parent.name for path in depot.glob("pypi/simple/*/*-py3-none-any.whl")
+            path.split("/")[2]
+            for path in files
+            if path.startswith("pypi/simple/") and path.endswith("-py3-none-any.whl")
         ),
     }
 

@@ -17,10 +17,9 @@ def depot(root: Path) -> Path:
     environments = [{"name": "ds", "lock": {"linux-64": "conda/envs/ds.linux-64.txt"}}]
     (root / "content.json").write_text(json.dumps({"conda": {"environments": environments}}))
     (root / "stack.yml").write_text("name: minimal\n")
-    for wheel in ("tabulate-1-py3-none-any.whl", "numpy-1-cp311-cp311-linux_x86_64.whl"):
-        folder = root / "pypi" / "simple" / wheel.split("-")[0]
-        folder.mkdir(parents=True)
-        (folder / wheel).touch()
+    wheels = ("tabulate-1-py3-none-any.whl", "numpy-1-cp311-cp311-linux_x86_64.whl")
+    files = {f"pypi/simple/{wheel.split('-')[0]}/{wheel}": {} for wheel in wheels}
+    (root / "manifest.json").write_text(json.dumps({"files": files}))
     return root
 
 

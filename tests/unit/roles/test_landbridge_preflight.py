@@ -12,7 +12,7 @@ import pytest
 
 from tests.unit import openpgp
 from tests.unit.openpgp import DAY, EARLY
-from tests.unit.roles.modules import Runner, load
+from tests.unit.roles.modules import Runner, load, shared
 
 LOCK = b"@EXPLICIT\n"
 RPM = "rpm/el9-x86_64/Packages/podman-5.4.0-1.el9.x86_64.rpm"
@@ -119,8 +119,8 @@ def node(
     module = load("preflight", "landbridge_preflight")
     monkeypatch.setattr(module, "OS_RELEASE", root / "os-release")
     monkeypatch.setattr(module, "PROC", root / "proc")
-    monkeypatch.setattr(module, "KEYS", root / "keys")
-    monkeypatch.setattr(module, "RECORD", root / "release.json")
+    monkeypatch.setattr(shared("landbridge_release"), "KEYS", root / "keys")
+    monkeypatch.setattr(shared("landbridge_release"), "RECORD", root / "release.json")
     monkeypatch.setattr(module, "OPT", root / "opt")
     monkeypatch.setattr(module, "CONTAINERS", root / "containers")
     monkeypatch.setattr(module.os, "geteuid", lambda: 0)

@@ -1,0 +1,1 @@
+../../jupyterhub/library/landbridge_self_signed.py

@@ -1,0 +1,1 @@
+../../preflight/library/landbridge_depot_fetch.py

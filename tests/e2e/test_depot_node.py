@@ -1,0 +1,298 @@
+"""A depot serves a node that has no bundle: real clients fetch, and refuse what was tampered with.
+
+One story: each test goes on where the one before ended. Clients that the node lacks are the
+machine's own, in the nodes' network.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from landbridge import depot as depots
+from landbridge.bundle import manifest
+from tests.e2e.conftest import BIN, Ended, LabNode, linked, must, run
+from tests.e2e.test_clients import SOLVE_AND_INSTALL
+from tests.lab import holder, inventory, nodes, paths, podman
+from tests.lab.authority import authority
+
+CA, PEM = "/etc/pki/lab-ca.pem", "/etc/pki/lab.pem"
+PORT = 8443
+OWN = "/var/lib/landbridge/depot"
+IMAGE = "localhost/tools/busybox"
+SOLVE = SOLVE_AND_INSTALL.replace('["python", "numpy"]', '["python"]')
+
+
+@dataclass(frozen=True)
+class Site:
+    """A depot and a node that reads it."""
+
+    depot: LabNode
+    node: LabNode
+    folder: Path
+    ca: Path
+    host: str
+    release: str
+
+    @property
+    def root(self) -> Path:
+        """The release on the depot's disk."""
+        return self.folder / "releases" / self.release
+
+    def url(self, path: str) -> str:
+        """Where the release's path is, by address: the machine knows no node's name."""
+        return f"https://{self.host}:{PORT}/landbridge/releases/{self.release}/{path}"
+
+    def apply(self, host: str, tags: str, *options: str) -> Ended:
+        """Converge one of them."""
+        file = self.node.folder / "site.yml"
+        words = ["apply", "--inventory", file, "--limit", host, "--tags", tags]
+        return run(BIN / "landbridge", *words, *options)
+
+    def here(self, *command: str | Path, **environment: str) -> Ended:
+        """Run a program of the machine in the nodes' network."""
+        clean = {"PIP_CONFIG_FILE": "/dev/null", "UV_NO_CONFIG": "1", "LC_ALL": "C.UTF-8"}
+        trust = dict.fromkeys(("SSL_CERT_FILE", "CURL_CA_BUNDLE"), str(self.ca))
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("PIP_", "UV_"))}
+        done = subprocess.run(
+            [*holder.enter("-n"), *map(str, command)],
+            env={**inherited, **clean, **trust, **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        return Ended(done.returncode, done.stdout)
+
+
+@pytest.fixture(scope="module")
+def folder(bundle: Path) -> Iterator[Path]:
+    """A depot with the lab's bundle as its current release."""
+    made = paths.cache() / "depot-node"
+    shutil.rmtree(made, ignore_errors=True)
+    (made / "depot" / "releases").mkdir(parents=True)
+    release = manifest.read_manifest(bundle)[0]
+    linked(bundle, made / "depot" / "releases" / release)
+    depots.switch(made / "depot", release)
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made)
+
+
+@pytest.fixture(scope="module")
+def site(
+    boot: Callable[..., LabNode], folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Site:
+    """Both, with certificates of one authority."""
+    depot, node = boot("depot", "el10", folder / "depot"), boot("reader", "el9", None)
+    host = nodes.find("depot").host
+    trust = authority(tmp_path_factory.mktemp("ca"))
+    certificates = {
+        "depot": trust.issue("DNS:depot", f"IP:{host}"),
+        "reader": trust.issue("DNS:reader"),
+    }
+    for name, certificate in certificates.items():
+        podman.run("exec", name, "mkdir", "-p", "/etc/pki")
+        podman.run("cp", trust.certificate, f"{name}:{CA}")
+        podman.run("cp", certificate, f"{name}:{PEM}")
+    file = inventory.write(node.folder / "site.yml", ["depot", "reader"])
+    content = yaml.safe_load(file.read_text())
+    everything = content["all"]
+    del everything["vars"]["landbridge_depot"]
+    everything["hosts"]["depot"] |= {
+        "landbridge_depot": f"{nodes.BUNDLE_MOUNT}/current",
+        "depot_directory": nodes.BUNDLE_MOUNT,
+        "depot_port": PORT,
+        "depot_tls_certificate": PEM,
+        "depot_tls_key": PEM,
+        "depot_client_ca": CA,
+    }
+    everything["hosts"]["reader"] |= {
+        "landbridge_depot_url": f"https://depot:{PORT}/landbridge",
+        "landbridge_depot_ca": CA,
+        "landbridge_depot_client_certificate": PEM,
+        "landbridge_depot_client_key": PEM,
+    }
+    everything["children"] = {"depot": {"hosts": {"depot": None}}}
+    file.write_text(yaml.safe_dump(content))
+    release = depots.current(folder / "depot") or ""
+    return Site(depot, node, folder / "depot", trust.certificate, host, release)
+
+
+@pytest.mark.usefixtures("mitogen")
+def test_a_node_without_a_bundle_converges_from_the_depot(site: Site) -> None:
+    areas = "preflight,repositories,depot"
+    must(site.apply("depot", areas))
+    down = "/etc/dnf/plugins/subscription-manager.conf"
+    must(site.node.run(f"mkdir -p /etc/dnf/plugins; printf '[main]\\nenabled=1\\n' >{down}"))
+    must(site.apply("reader", "preflight,repositories,podman"))
+    assert must(site.node.run(f"readlink {OWN}/current")).strip() == f"releases/{site.release}"
+    assert "enabled=0" in must(site.node.run(f"cat {down}"))
+    here = must(site.node.run(f"cd {OWN}/current; find rpm conda pypi images -type f")).split()
+    assert [path for path in here if path.endswith((".rpm", ".conda", ".whl"))] == []
+    # podman's role had wanted the image.
+    assert IMAGE in must(site.node.run("podman image ls --format '{{.Repository}}'"))
+
+
+@pytest.mark.usefixtures("mitogen")
+def test_another_run_changes_nothing(site: Site) -> None:
+    said = must(site.apply("depot,reader", "preflight,repositories,depot", "--json"))
+    hosts = json.JSONDecoder().raw_decode(said[said.index("{\n") :])[0]["hosts"]
+    assert {host: found["changed"] for host, found in hosts.items()} == {"depot": 0, "reader": 0}
+
+
+def test_host_checks_hold_both_to_their_promises(site: Site) -> None:
+    words = ["--inventory", site.node.folder / "site.yml", "--json"]
+    said = run(BIN / "landbridge", "verify", *words, "--only", "repositories,depot").output
+    checks = json.JSONDecoder().raw_decode(said[said.index("{\n") :])[0]["checks"]
+    assert [check for check in checks if check["outcome"] != "passed"] == []
+    areas = {(check["host"], check["area"]) for check in checks}
+    assert areas >= {("depot", "repositories"), ("depot", "depot"), ("reader", "repositories")}
+
+
+# --- clients ---------------------------------------------------------------------------------
+
+
+def digest(site: Site) -> str:
+    """Of the image's manifest."""
+    (image,) = json.loads((site.root / "content.json").read_text())["images"]
+    return str(image["digest"])
+
+
+def with_dnf(site: Site, _folder: Path) -> Ended:
+    fetch = "dnf -y reinstall --downloadonly --downloaddir=/t crun"
+    return site.node.run(f"rm -rf /t; {fetch} && test -f /t/crun-*.rpm")
+
+
+def with_pip(site: Site, folder: Path) -> Ended:
+    words = ["--no-deps", "--no-cache-dir", "--index-url", site.url("pypi/simple/")]
+    pip = [sys.executable, "-m", "pip", "install", "--target", folder / "pip"]
+    return site.here(*pip, *words, "--cert", site.ca, "tabulate")
+
+
+def with_uv(site: Site, folder: Path) -> Ended:
+    words = ["--no-deps", "--no-cache", "--native-tls", "--index-url", site.url("pypi/simple/")]
+    return site.here(BIN / "uv", "pip", "install", "--target", folder / "uv", *words, "tabulate")
+
+
+def with_rattler(site: Site, folder: Path) -> Ended:
+    return site.here(sys.executable, "-c", SOLVE, site.url("conda"), folder / "env")
+
+
+def with_podman(site: Site, _folder: Path) -> Ended:
+    drop = f"podman image rm -af >/dev/null; podman pull -q depot:{PORT}/{IMAGE}@{digest(site)}"
+    return site.node.run(drop)
+
+
+def with_skopeo(site: Site, _folder: Path) -> Ended:
+    source = f"docker://depot:{PORT}/{IMAGE}:1"
+    return site.node.run(f"rm -rf /t; skopeo copy -q {source} dir:/t && test -f /t/manifest.json")
+
+
+CHECKING = [with_dnf, with_pip, with_uv, with_rattler, with_podman, with_skopeo]
+
+
+@pytest.mark.parametrize("client", CHECKING)
+def test_a_real_client_fetches(
+    site: Site, tmp_path: Path, client: Callable[[Site, Path], Ended]
+) -> None:
+    must(client(site, tmp_path))
+
+
+def test_r_fetches(site: Site, tmp_path: Path) -> None:
+    code = f"install.packages('jsonlite', '{tmp_path}', '{site.url('cran')}', quiet = TRUE)"
+    must(site.here("Rscript", "--vanilla", "-e", code))
+    assert (tmp_path / "jsonlite" / "DESCRIPTION").is_file()
+
+
+def test_a_part_of_a_file_can_be_had(site: Site) -> None:
+    url = site.url("manifest.json")
+    part = must(site.here("curl", "-s", "--cacert", site.ca, "--range", "2-9", url))
+    assert part == (site.root / "manifest.json").read_text()[2:10]
+
+
+def report(site: Site, name: str, *options: str) -> str:
+    """What the depot answers to a node's report."""
+    words = f"--cacert {CA} {' '.join(options)} -s -o /dev/null -w '%{{http_code}}'"
+    url = f"https://depot:{PORT}/landbridge/reports/{name}.json"
+    return must(site.node.run(f"echo '{{}}' | curl {words} -T - {url}"))
+
+
+def test_a_node_reports_under_its_own_name_only(site: Site) -> None:
+    own = f"--cert {PEM}"
+    assert report(site, "reader") == "401"
+    assert report(site, "other", own) == "403"
+    assert report(site, "reader", own) in ("201", "204")
+    assert must(site.depot.run("ls /var/lib/landbridge/reports")).split() == ["reader.json"]
+
+
+def test_the_log_says_who_fetched_what(site: Site) -> None:
+    lines = must(site.depot.run("cat /var/log/nginx/landbridge-depot.access.log")).splitlines()
+    requests = [json.loads(line) for line in lines]
+    assert any(r["who"] == "reader" and "/repodata/repomd.xml" in r["request"] for r in requests)
+
+
+# --- what is wrong ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def tampered(site: Site) -> Iterator[None]:
+    """One file of each kind on the depot has another byte."""
+    patterns = ["rpm/el9-x86_64/Packages/**/crun-*.rpm", "pypi/simple/tabulate/*.whl"]
+    patterns += ["conda/linux-64/python-3*.conda", "images/blobs/sha256/*"]
+    patterns += ["cran/src/contrib/jsonlite_*.tar.gz"]
+    files = [file for pattern in patterns for file in site.root.glob(pattern)]
+    good = {file: file.read_bytes() for file in files}
+    assert len({file.suffix for file in files}) > 3
+    for file, data in good.items():
+        middle = len(data) // 2
+        overwrite(file, data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :])
+    yield
+    for file, data in good.items():
+        overwrite(file, data)
+
+
+def overwrite(file: Path, data: bytes) -> None:
+    """Give one copy's file another content, under its time."""
+    state = file.stat()
+    file.unlink()
+    file.write_bytes(data)
+    os.utime(file, (state.st_mtime, state.st_mtime))
+
+
+@pytest.mark.usefixtures("tampered")
+@pytest.mark.parametrize("client", CHECKING)
+def test_a_client_refuses_what_was_tampered_with(
+    site: Site, tmp_path: Path, client: Callable[[Site, Path], Ended]
+) -> None:
+    assert client(site, tmp_path).code != 0
+
+
+@pytest.mark.usefixtures("tampered", "mitogen")
+def test_landbridge_refuses_what_no_client_checks(site: Site) -> None:
+    must(site.node.run(f"mv {OWN} {OWN}.kept"))
+    ended = site.apply("reader", "preflight")
+    must(site.node.run(f"rm -r {OWN}; mv {OWN}.kept {OWN}"))
+    assert ended.code != 0
+    said = " ".join(ended.output.split())
+    assert "jsonlite_" in said
+    assert "is not what the signed manifest promises" in said
+
+
+@pytest.mark.usefixtures("mitogen")
+def test_a_depot_that_is_down_is_named_and_a_rerun_mends(site: Site) -> None:
+    must(site.depot.run("systemctl stop landbridge-depot"))
+    ended = site.apply("reader", "preflight")
+    assert ended.code != 0
+    said = " ".join(ended.output.split())
+    assert "the depot gives no answer: Connection refused" in said
+    must(site.depot.run("systemctl start landbridge-depot"))
+    must(site.apply("reader", "preflight,repositories"))
