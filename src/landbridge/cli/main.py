@@ -37,6 +37,10 @@ app = group(
             "Lock what a stack wants: `landbridge lock STACK` "
             "(see `landbridge lock stack --help`).",
         ),
+        "node": (
+            "node:app",
+            "Add nodes to an inventory when they are proven, look at them, remove them.",
+        ),
         "r": ("r:app", "Hand a lock's R packages to R's own tools."),
         "restore": (
             "hub_backup:restore",

@@ -22,6 +22,7 @@ class Playbook:
     check: bool = False
     diff: bool = False
     extra_vars: tuple[str, ...] = ()
+    more_inventories: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.inventory.exists():
@@ -39,6 +40,7 @@ class Playbook:
         return [
             "--inventory",
             str(self.inventory),
+            *(part for path in self.more_inventories for part in ("--inventory", str(path))),
             *(part for name, value in flags if value for part in (name, value)),
             *(["--check"] if self.check else []),
             *(["--diff"] if self.diff else []),

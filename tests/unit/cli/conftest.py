@@ -17,7 +17,7 @@ from tests.unit.cli.played import Run
 def run_verb(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Any]:
     """Runs a verb over an inventory; Ansible's run is played back from events."""
     inventory = tmp_path / "hosts.yml"
-    inventory.write_text("all: {hosts: {n1: {}, n2: {}}}\n")
+    inventory.write_text("all:\n  hosts:\n    n1:\n    n2:\n")
     monkeypatch.setattr(os, "geteuid", lambda: 1000)  # no record is kept
 
     def invoke(*arguments: str, events: tuple[Any, ...] = ()) -> Any:
