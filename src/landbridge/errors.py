@@ -52,3 +52,9 @@ class BundleError(LandbridgeError):
 
 class NodeError(LandbridgeError):
     """A node cannot be reached, converged or verified."""
+
+
+class UnreachableError(NodeError):
+    """Nodes were out of reach, and nothing failed on those that were not; exit code 4."""
+
+    exit_code = 4

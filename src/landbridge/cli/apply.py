@@ -12,9 +12,10 @@ import typer
 
 from landbridge.cli.options import Inventory
 from landbridge.content import content_root
-from landbridge.errors import NodeError
+from landbridge.errors import InputError, NodeError, UnreachableError
+from landbridge.fleet.left import About, left_behind
 from landbridge.run.command import Playbook, ansible_environment
-from landbridge.run.history import record
+from landbridge.run.history import record, record_folder
 from landbridge.run.progress import display
 from landbridge.run.result import Event, RunResult
 from landbridge.run.runner import run_playbook
@@ -30,43 +31,62 @@ def apply(
     extra_vars: Annotated[
         list[str] | None, typer.Option("--extra-vars", "-e", metavar="KEY=VALUE|@FILE")
     ] = None,
+    retry: Annotated[
+        bool, typer.Option("--retry", help="Only nodes that failed or were out of reach so far.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Converge this machine, or the hosts of an inventory: `ansible-playbook site.yml`."""
+    """Converge this machine, or the hosts of an inventory: `ansible-playbook site.yml`.
+
+    Exit code 4: nodes were out of reach, and nothing failed on the others.
+    """
     root = content_root()
+    place = (inventory or root / "inventories" / "local").absolute()
+    about = About(str(place), tags, check)
+    if retry:
+        limit = _left(about, limit)
+        if not limit:
+            typer.echo(json.dumps({"ok": True, "hosts": {}}) if as_json else "no node is left")
+            return
     playbook = Playbook(
         path=root / "site.yml",
-        inventory=(inventory or root / "inventories" / "local").absolute(),
+        inventory=place,
         limit=limit,
         tags=tags,
         check=check,
         diff=diff,
         extra_vars=tuple(_absolute(text) for text in extra_vars or []),
     )
-    result, log = _run(playbook, root, silent=as_json)
+    result, log = _run(playbook, root, about, silent=as_json)
+    fault = UnreachableError if result.only_unreachable else NodeError
     if as_json:
-        typer.echo(json.dumps({**result.as_dict(), "log": log and str(log)}, indent=2))
-        raise typer.Exit(0 if result.ok else NodeError.exit_code)
+        typer.echo(json.dumps({**result.as_dict(), "log": str(log)}, indent=2))
+        raise typer.Exit(0 if result.ok else fault.exit_code)
     _print_counts(result)
     if not result.ok:
-        where = f"see {log}, mend it and run the command again" if log else ""
-        raise NodeError("\n".join(result.report()), where)
+        again = "--retry takes the nodes that are left" if inventory else "run the command again"
+        raise fault("\n".join(result.report()), f"see {log}, mend it; {again}")
 
 
-def _run(playbook: Playbook, root: Path, *, silent: bool) -> tuple[RunResult, Path | None]:
+def _left(about: About, limit: str | None) -> str:
+    """The nodes that are left, as a limit; empty for none."""
+    if limit:
+        raise InputError("--retry and --limit exclude each other", "give one of them")
+    return ",".join(left_behind(record_folder(), "apply", about))
+
+
+def _run(playbook: Playbook, root: Path, about: About, *, silent: bool) -> tuple[RunResult, Path]:
     environment = ansible_environment(root, Path(sys.prefix), os.environ)
     command = ["ansible-playbook", *playbook.shown()]
     with record("apply", command) as kept, display(sys.stderr, silent=silent) as show:
 
         def seen(event: Event, result: RunResult) -> None:
             show(event, result)
-            if kept:
-                kept.write(str(event.get("stdout", "")))
+            kept.write(str(event.get("stdout", "")))
 
         result = run_playbook(playbook, environment, seen)
-        if kept:
-            kept.result = result.as_dict()
-    return result, kept.log_path if kept else None
+        kept.result = {**result.as_dict(), "about": about.as_dict()}
+    return result, kept.log_path
 
 
 def _absolute(text: str) -> str:

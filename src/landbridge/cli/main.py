@@ -39,7 +39,7 @@ app = group(
         ),
         "node": (
             "node:app",
-            "Add nodes to an inventory when they are proven, look at them, remove them.",
+            "Add nodes to an inventory once they are proven; remove them.",
         ),
         "r": ("r:app", "Hand a lock's R packages to R's own tools."),
         "restore": (

@@ -79,7 +79,7 @@ def add(
 
 
 def check(*, inventory: Hosts, limit: Limit = None, as_json: AsJson = False) -> None:
-    """Prove the nodes of an inventory (SSH, sudo, clock, space); nothing is changed."""
+    """Prove the nodes of an inventory; nothing is changed."""
     machines = _look("node-check", [inventory], limit, silent=as_json)
     _print(machines, as_json=as_json)
     wrong = [name for name, machine in machines.items() if not machine.ok]

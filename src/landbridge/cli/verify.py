@@ -49,8 +49,7 @@ def verify(
 
         def seen(check: Check, total: int) -> None:
             show(check, total)
-            if kept:
-                kept.write(f"{_line(check)}\n{check.message}".rstrip())
+            kept.write(f"{_line(check)}\n{check.message}".rstrip())
 
         checks = run_checks(
             root,
@@ -63,8 +62,7 @@ def verify(
         )
         ok = all(check.outcome == "passed" for check in checks)
         result = {"ok": ok, "checks": [asdict(check) for check in checks]}
-        if kept:
-            kept.result = result
+        kept.result = result
     if as_json:
         typer.echo(json.dumps(result, indent=2))
     else:

@@ -39,10 +39,8 @@ def ask(
             data = event.get("event_data", {})
             if event.get("event") == "runner_on_ok" and data.get("task_action") == module:
                 answers[data["host"]] = data["res"]
-            if kept:
-                kept.write(str(event.get("stdout", "")))
+            kept.write(str(event.get("stdout", "")))
 
         result = run_playbook(playbook, environment, seen)
-        if kept:
-            kept.result = result.as_dict()
+        kept.result = result.as_dict()
     return result, answers

@@ -54,18 +54,24 @@ class Record:
         write_file(Path(f"{self._stem}.json"), text, FILE_MODE)
 
 
+def record_folder(environment: Mapping[str, str] = os.environ) -> Path:
+    """Where runs of this user are recorded: root's are the machine's."""
+    if os.geteuid() == 0:
+        return LOG_FOLDER
+    state = environment.get("XDG_STATE_HOME")
+    return Path(state) / "landbridge" if state else Path.home() / ".local/state/landbridge"
+
+
 @contextmanager
-def record(verb: str, command: Sequence[str], folder: Path = LOG_FOLDER) -> Iterator[Record | None]:
-    """Keep the record of a run; None for anyone but root, who alone may write the folder.
+def record(verb: str, command: Sequence[str], folder: Path | None = None) -> Iterator[Record]:
+    """Keep the record of a run.
 
     Args:
         verb: the command's name, part of the file names.
         command: what is run, without secrets.
-        folder: where records are kept; made if missing.
+        folder: where records are kept, made if missing; None is `record_folder`.
     """
-    if os.geteuid() != 0:
-        yield None
-        return
+    folder = folder or record_folder()
     folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
     moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
     stem = folder / f"{moment}-{verb}"

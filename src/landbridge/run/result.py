@@ -40,6 +40,12 @@ class RunResult:
         """True if Ansible succeeded and at least one host took part."""
         return self.exit_code == 0 and bool(self.hosts)
 
+    @property
+    def only_unreachable(self) -> bool:
+        """True if nodes were out of reach, and that is all."""
+        failed = any(counts["failures"] for counts in self.hosts.values())
+        return bool(self.unreachable) and not failed and not self.failures
+
     def add(self, event: Event) -> None:
         """Take one event of ansible-runner into account."""
         kind, data = event.get("event", ""), event.get("event_data", {})

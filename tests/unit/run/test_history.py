@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from landbridge.run.history import invoker, record
+from landbridge.run.history import invoker, record, record_folder
 
 
 def test_root_keeps_who_what_when_and_the_result(
@@ -13,7 +13,6 @@ def test_root_keeps_who_what_when_and_the_result(
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setenv("SUDO_USER", "ada")
     with record("apply", ["ansible-playbook", "site.yml"], tmp_path / "log") as kept:
-        assert kept is not None
         kept.write("PLAY [all]")
         kept.write("")
         kept.result = {"ok": True}
@@ -37,11 +36,14 @@ def test_a_run_that_breaks_off_is_on_record(
     assert json.loads(path.read_text())["result"] == {"ok": False, "error": "broken off"}
 
 
-def test_others_than_root_keep_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_others_than_root_keep_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    with record("apply", [], tmp_path / "log") as kept:
-        assert kept is None
-    assert not (tmp_path / "log").exists()
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    with record("apply", []) as kept:
+        kept.result = {"ok": True}
+    assert kept.log_path.parent == tmp_path / "landbridge"
+    assert kept.log_path.with_suffix(".json").is_file()
+    assert record_folder({}) == Path.home() / ".local/state/landbridge"
 
 
 def test_without_sudo_the_process_owner_asked() -> None:
