@@ -20,6 +20,7 @@ from landbridge import depot as depots
 from landbridge.bundle import manifest
 from tests.e2e.conftest import BIN, Ended, LabNode, linked, must, run
 from tests.e2e.test_clients import SOLVE_AND_INSTALL
+from tests.lab import bundle as lab_bundle
 from tests.lab import holder, inventory, nodes, paths, podman
 from tests.lab.authority import authority
 
@@ -243,7 +244,7 @@ def test_the_log_says_who_fetched_what(site: Site) -> None:
 # --- what is wrong ---------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="class")
 def tampered(site: Site) -> Iterator[None]:
     """One file of each kind on the depot has another byte."""
     patterns = ["rpm/el9-x86_64/Packages/**/crun-*.rpm", "pypi/simple/tabulate/*.whl"]
@@ -269,22 +270,24 @@ def overwrite(file: Path, data: bytes) -> None:
 
 
 @pytest.mark.usefixtures("tampered")
-@pytest.mark.parametrize("client", CHECKING)
-def test_a_client_refuses_what_was_tampered_with(
-    site: Site, tmp_path: Path, client: Callable[[Site, Path], Ended]
-) -> None:
-    assert client(site, tmp_path).code != 0
+class TestTampered:
+    """While the depot has the files that are not what was signed."""
 
+    @pytest.mark.parametrize("client", CHECKING)
+    def test_a_client_refuses_what_was_tampered_with(
+        self, site: Site, tmp_path: Path, client: Callable[[Site, Path], Ended]
+    ) -> None:
+        assert client(site, tmp_path).code != 0
 
-@pytest.mark.usefixtures("tampered", "mitogen")
-def test_landbridge_refuses_what_no_client_checks(site: Site) -> None:
-    must(site.node.run(f"mv {OWN} {OWN}.kept"))
-    ended = site.apply("reader", "preflight")
-    must(site.node.run(f"rm -r {OWN}; mv {OWN}.kept {OWN}"))
-    assert ended.code != 0
-    said = " ".join(ended.output.split())
-    assert "jsonlite_" in said
-    assert "is not what the signed manifest promises" in said
+    @pytest.mark.usefixtures("mitogen")
+    def test_landbridge_refuses_what_no_client_checks(self, site: Site) -> None:
+        must(site.node.run(f"mv {OWN} {OWN}.kept"))
+        ended = site.apply("reader", "preflight")
+        must(site.node.run(f"rm -r {OWN}; mv {OWN}.kept {OWN}"))
+        assert ended.code != 0
+        said = " ".join(ended.output.split())
+        assert "jsonlite_" in said
+        assert "is not what the signed manifest promises" in said
 
 
 @pytest.mark.usefixtures("mitogen")
@@ -296,3 +299,44 @@ def test_a_depot_that_is_down_is_named_and_a_rerun_mends(site: Site) -> None:
     assert "the depot gives no answer: Connection refused" in said
     must(site.depot.run("systemctl start landbridge-depot"))
     must(site.apply("reader", "preflight,repositories"))
+
+
+def test_a_mirror_goes_on_where_it_was_interrupted(site: Site, folder: Path) -> None:
+    mirror = folder / "mirror"
+    # It has an older release with everything but the conda packages.
+    (mirror / "releases").mkdir(parents=True)
+    older = linked(site.root, mirror / "releases" / "standard-000000000000")
+    shutil.rmtree(older / "conda")
+    words = ["depot", "receive", f"https://{site.host}:{PORT}/landbridge/current"]
+    words += ["--depot", str(mirror), "--ca", str(site.ca), "--json"]
+    words += ["--key", str(lab_bundle.public_key())]
+    last = max((site.root / "conda/linux-64").glob("*.conda"))
+    away = last.rename(folder / last.name)
+    ended = site.here(BIN / "landbridge", *words)
+    away.rename(last)
+    assert ended.code != 0
+    assert last.name in ended.output
+    must(site.here(BIN / "landbridge", *words))
+    assert depots.current(mirror) == site.release
+    came = mirror / "releases" / site.release
+    assert came.joinpath("rpm/el9-x86_64/repodata/repomd.xml").stat().st_nlink > 1
+    packages = [path.name for path in site.root.rglob("*.conda")]
+    log = must(site.depot.run("grep 'agent\":\"python-httpx' /var/log/nginx/*.access.log"))
+    assert all(log.count(f"/{name} HTTP") == 1 for name in packages if name != last.name)
+
+
+@pytest.mark.usefixtures("mitogen")
+def test_who_shows_no_certificate_is_refused(site: Site) -> None:
+    must(site.apply("depot", "depot", "-e", "depot_readers=authenticated"))
+    for client in (with_skopeo, with_podman):
+        ended = client(site, Path())
+        assert ended.code != 0
+        assert "unauthorized" in ended.output or "authentication required" in ended.output
+    url = site.url("manifest.json")
+    code = site.here(
+        "curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "--cacert", site.ca, url
+    )
+    assert code.output == "401"
+    # Root's dnf and landbridge show the node's.
+    must(site.node.run("dnf clean metadata && dnf makecache"))
+    must(site.apply("reader", "preflight"))
