@@ -1,39 +1,75 @@
-"""Nodes come into an inventory when they are good, and are picked up when they were out of reach.
+"""Nodes come into an inventory when they are good, one at a time, and converge themselves.
 
 One story: each test goes on where the one before ended.
 """
 
 import json
 import re
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.e2e.conftest import BIN, Ended, LabNode, must, run
+from tests.e2e.conftest import BIN, Ended, LabNode, linked, must, run
 from tests.lab import inventory as inventories
-from tests.lab import nodes
+from tests.lab import nodes, paths, releases
+from tests.lab.authority import authority
+from tests.lab.platforms import PLATFORMS
 
-# A converge that takes no time.
-TAGS = "preflight,repositories"
-
-pytestmark = pytest.mark.usefixtures("mitogen")
+TAGS = "preflight,toolkit,repositories,pull"
+SSHD = "sshd.service"
+DEPOT = "/var/lib/landbridge/depot"
+SOURCE = f"{nodes.BUNDLE_MOUNT}/now"
+REPORTS = "https://localhost:8443/landbridge/reports"
+# Takes what one user PUTs, over TLS, as the depot does.
+SERVER = """
+import base64, http.server, pathlib, ssl
+WHO = "Basic " + base64.b64encode(b"pulls:its own").decode()
+class Taker(http.server.BaseHTTPRequestHandler):
+    def do_PUT(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        good = self.headers.get("Authorization") == WHO
+        if good:
+            pathlib.Path("/srv/reports", pathlib.Path(self.path).name).write_bytes(body)
+        self.send_response(201 if good else 401)
+        self.end_headers()
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain("/srv/server.pem")
+server = http.server.HTTPServer(("127.0.0.1", 8443), Taker)
+server.socket = context.wrap_socket(server.socket, server_side=True)
+server.serve_forever()
+"""
 
 
 @pytest.fixture(scope="module")
-def fleet(boot: Callable[..., LabNode], bundle: Path) -> dict[str, LabNode]:
-    """Two EL10-like nodes."""
-    return {name: boot(name, "el10", bundle) for name in ("comes", "waits")}
+def bundles(bundle: Path) -> Iterator[Path]:
+    """The folder that nodes see; `now` in it is a release, the one after it is `next`."""
+    folder = paths.cache() / "fleet-bundles"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    linked(bundle, folder / "now")
+    releases.following(bundle, folder / "next", PLATFORMS["el10"])
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def fleet(boot: Callable[..., LabNode], bundles: Path) -> dict[str, LabNode]:
+    """Two EL10-like nodes, one of which begins with the bundle in a depot of its own."""
+    booted = {name: boot(name, "el10", bundles) for name in ("pulls", "waits")}
+    must(booted["pulls"].bootstrap(SOURCE))
+    must(booted["pulls"].run(f"landbridge depot receive {SOURCE}"))
+    return booted
 
 
 @pytest.fixture(scope="module")
 def inventory(fleet: dict[str, LabNode], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An inventory that knows how nodes are reached, and has none."""
     file = tmp_path_factory.mktemp("fleet") / "hosts.yml"
-    one = next(iter(fleet))
-    found = yaml.safe_load(inventories.write(file, [one], nodes.BUNDLE_MOUNT).read_text())["all"]
-    reached = found["hosts"][one]
+    found = yaml.safe_load(inventories.write(file, list(fleet)[1:], SOURCE).read_text())["all"]
+    reached = found["hosts"]["waits"]
     del reached["ansible_host"]
     # What is in there is a node's own.
     shared = re.sub(r"ControlPath=\S+", "ControlPath=none", reached["ansible_ssh_common_args"])
@@ -53,7 +89,6 @@ def add(inventory: Path, name: str, *words: str, later: str = "+0") -> Ended:
 
 
 def apply(inventory: Path, *words: str) -> Ended:
-    """`landbridge apply` of what the inventory has by now."""
     return run(BIN / "landbridge", "apply", "--inventory", inventory, "--tags", TAGS, *words)
 
 
@@ -89,21 +124,86 @@ def test_good_machines_are_added(fleet: dict[str, LabNode], inventory: Path) -> 
 
 
 def test_the_new_node_alone_is_converged(fleet: dict[str, LabNode], inventory: Path) -> None:
-    must(apply(inventory, "--limit", "comes"))
+    variables = {
+        "landbridge_depot": f"{DEPOT}/current",
+        "pull_enabled": True,
+        "pull_source": SOURCE,
+        "pull_tags": TAGS.split(","),
+        "pull_report_url": REPORTS,
+        "pull_report_ca": "/srv/ca.pem",
+        "pull_report_user": "pulls",
+        "pull_report_password": "its own",
+    }
+    (inventory.parent / "host_vars").mkdir()
+    (inventory.parent / "host_vars/pulls.yml").write_text(yaml.safe_dump(variables))
+    must(apply(inventory, "--limit", "pulls"))
     fleet["waits"].assert_untouched()
+    timer = "systemctl is-enabled landbridge-pull.timer; systemctl is-active landbridge-pull.timer"
+    assert must(fleet["pulls"].run(timer)).split() == ["enabled", "active"]
+    own = must(fleet["pulls"].run("cat /etc/landbridge/inventory/hosts.yml"))
+    assert "waits" not in own
+    assert "compute" in own
+    files = "/etc/landbridge/inventory/* /etc/landbridge/pull.json"
+    modes = must(fleet["pulls"].run(f"stat -c %a {files}"))
+    assert set(modes.split()) == {"600"}
 
 
 def test_a_node_out_of_reach_is_reported_and_picked_up(
     fleet: dict[str, LabNode], inventory: Path
 ) -> None:
-    must(fleet["waits"].run("systemctl stop sshd.service"))
+    must(fleet["waits"].run(f"systemctl stop {SSHD}"))
     ended = apply(inventory, "--json")
     assert ended.code == 4, ended.output[-3000:]
     result = json.loads(ended.output[ended.output.index("{") :])
     assert list(result["unreachable"]) == ["waits"]
-    assert result["hosts"]["comes"]["changed"] == 0  # a second run changes nothing
+    assert result["hosts"]["pulls"]["changed"] == 0  # a second run changes nothing
     must(fleet["waits"].run("systemctl start sshd.service"))
     picked = must(apply(inventory, "--retry"))
     assert "waits: ok=" in picked
-    assert "comes: ok=" not in picked
+    assert "pulls: ok=" not in picked
     assert "no node is left" in must(apply(inventory, "--retry"))
+
+
+def test_a_node_pulls_the_next_release_and_reports(
+    fleet: dict[str, LabNode], bundles: Path, tmp_path: Path
+) -> None:
+    node = fleet["pulls"]
+    ca = authority(tmp_path)
+    for target, file in (("ca", ca.certificate), ("server", ca.issue("DNS:localhost"))):
+        must(node.run(f"cat >/srv/{target}.pem <<'PEM'\n{file.read_text()}PEM\n"))
+    must(node.run(f"mkdir /srv/reports; cat >/srv/server.py <<'PY'\n{SERVER}PY\n"))
+    must(node.run("systemd-run --unit reports python3 /srv/server.py"))
+    (bundles / "now").rename(bundles / "before")
+    (bundles / "next").rename(bundles / "now")
+    must(
+        node.run(
+            "systemctl start landbridge-pull.service || { journalctl -u landbridge-pull; false; }"
+        )
+    )
+    release = json.loads((bundles / "now/content.json").read_text())["release"]
+    assert must(node.run(f"readlink {DEPOT}/current")).strip() == f"releases/{release}"
+    recorded = json.loads(must(node.run("cat /var/lib/landbridge/release.json")))
+    assert recorded["release"] == release
+    (line,) = json.loads(must(node.run("landbridge nodes --reports /srv/reports --json")))
+    assert (line["name"], line["release"], line["state"]) == ("pulls", release, "ok")
+    report = json.loads(must(node.run("cat /srv/reports/pulls.json")))
+    assert report["snapshot"]["depot"]["content"]["release"] == release
+
+
+def test_a_pull_that_fails_waits_and_a_deaf_depot_fails_nothing(
+    fleet: dict[str, LabNode], bundles: Path
+) -> None:
+    node = fleet["pulls"]
+    manifest = bundles / "now/manifest.json"
+    manifest.rename(bundles / "manifest.json")
+    failed = node.run("landbridge pull")
+    assert failed.code != 0
+    (line,) = json.loads(must(node.run("landbridge nodes --reports /srv/reports --json")))
+    assert line["state"] != "ok"
+    assert re.search(
+        r"the next one is in \d+ minutes", must(node.run("landbridge pull --scheduled"))
+    )
+    (bundles / "manifest.json").rename(manifest)
+    must(node.run("systemctl stop reports"))
+    assert "the report is not taken" in must(node.run("landbridge pull"))
+    assert nodes.packets(node.name) == 0

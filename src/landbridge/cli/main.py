@@ -41,6 +41,8 @@ app = group(
             "node:app",
             "Add nodes to an inventory once they are proven; remove them.",
         ),
+        "nodes": ("pull:nodes", "List what nodes that pull have reported to this depot."),
+        "pull": ("pull:pull", "Bring this node to the newest release of its depot, and report."),
         "r": ("r:app", "Hand a lock's R packages to R's own tools."),
         "restore": (
             "hub_backup:restore",
