@@ -42,6 +42,8 @@ server.socket = context.wrap_socket(server.socket, server_side=True)
 server.serve_forever()
 """
 
+pytestmark = pytest.mark.usefixtures("mitogen")
+
 
 @pytest.fixture(scope="module")
 def bundles(bundle: Path) -> Iterator[Path]:
