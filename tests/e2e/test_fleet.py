@@ -164,6 +164,10 @@ def test_a_node_out_of_reach_is_reported_and_picked_up(
     assert "waits: ok=" in picked
     assert "pulls: ok=" not in picked
     assert "no node is left" in must(apply(inventory, "--retry"))
+    words = ("verify", "--inventory", inventory, "--only", "pull", "--json")
+    said = must(run(BIN / "landbridge", *words))
+    checks = json.loads(said[said.index("{\n") :])["checks"]
+    assert [c["outcome"] for c in checks if c["area"] == "pull"] == ["passed", "passed"]
 
 
 def test_a_node_pulls_the_next_release_and_reports(

@@ -217,6 +217,7 @@ THINGS: dict[str, Callable[[Node], list[Any]]] = {
     "r_kernel": lambda node: r_kernels(node) if node.promised("r") else [],
     "r_service": lambda node: list(node.promised("r").get("services", [])),
     "hub": hub,
+    "pulls": lambda node: [node.promised("pull")] if node.promised("pull") else [],
     "served": lambda node: [node.promised("depot")] if node.promised("depot") else [],
     "hub_by_pam": hub_by_pam,
     "login_secret": login_secrets,

@@ -129,6 +129,7 @@ def test_the_shipped_areas() -> None:
         "network",
         "node",
         "podman",
+        "pull",
         "quadlets",
         "r",
         "registries",
