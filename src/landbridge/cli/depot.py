@@ -7,21 +7,22 @@ import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
 import typer
 
 from landbridge import depot as depots
-from landbridge import stack
-from landbridge.access import Access
 from landbridge.cli.options import AsJson
 from landbridge.cli.progress import progress
 from landbridge.cli.sign import AllowUnsigned, TrustedKeys
 from landbridge.depot import Received, Release
-from landbridge.depot.remote import SCHEMES
+from landbridge.depot.sources import SCHEMES
 from landbridge.errors import BundleError
 from landbridge.stages import megabytes
+
+if TYPE_CHECKING:
+    from landbridge.access import Access
 
 app = typer.Typer(help="Keep releases on this machine, one of them current.", no_args_is_help=True)
 
@@ -154,12 +155,18 @@ def current(
 
 def _access(
     source: list[str], ca: Path | None, client_cert: Path | None, client_key: Path | None
-) -> Access:
-    """How the URL among the sources is reached."""
+) -> Access | None:
+    """How the URL among the sources is reached; None where there is none."""
+    urls = [url for url in source if url.startswith(SCHEMES)]
+    if not urls:
+        return None
+    # Slow to import, and of no use to anything but a URL.
+    from landbridge import access, stack  # noqa: PLC0415
+
     files = {"ca": ca, "client_cert": client_cert, "client_key": client_key}
     named = {key: str(file.absolute()) for key, file in files.items() if file}
-    hosts = [urlsplit(url)._replace(path="").geturl() for url in source if url.startswith(SCHEMES)]
-    return Access([stack.Access(url=host, **named) for host in hosts])
+    hosts = [urlsplit(url)._replace(path="").geturl() for url in urls]
+    return access.Access([stack.Access(url=host, **named) for host in hosts])
 
 
 def _print_received(depot: Path, received: Received) -> None:

@@ -6,18 +6,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from landbridge.access import Access
 from landbridge.bundle.manifest import WORKERS
 from landbridge.depot import registry
 from landbridge.depot.incoming import Incoming
 from landbridge.depot.layout import Layout
 from landbridge.depot.reception import Received, Reception, listed
-from landbridge.depot.remote import Remote, receive_remote
 from landbridge.depot.sources import Folder, find
 from landbridge.depot.volumes_in import receive_volumes
 from landbridge.errors import BundleError
 from landbridge.stages import Say, Tell
+
+if TYPE_CHECKING:
+    from landbridge.access import Access
 
 
 def receive(
@@ -53,7 +55,7 @@ def receive(
         SourceError: another depot does not answer, or gives what is not promised.
         LandbridgeError: not enough space, or another process is changing the depot.
     """
-    found, layout = find(sources, access or Access()), Layout(depot.absolute())
+    found, layout = find(sources), Layout(depot.absolute())
     with layout.alone():
         reception = Reception(
             layout,
@@ -65,8 +67,8 @@ def receive(
         )
         if isinstance(found, Folder):
             received = _receive_folder(reception, found)
-        elif isinstance(found, Remote):
-            received = receive_remote(reception, found)
+        elif isinstance(found, str):
+            received = _receive_url(reception, found, access)
         else:
             received = receive_volumes(reception, found)
         if activate and layout.current_name() != received.release:
@@ -74,6 +76,14 @@ def receive(
             received = replace(received, switched=True)
         registry.write(layout)
     return received
+
+
+def _receive_url(reception: Reception, url: str, access: Access | None) -> Received:
+    # Other verbs and sources have no use for what talks to servers, which is slow to import.
+    from landbridge.access import Access  # noqa: PLC0415
+    from landbridge.depot.remote import Remote, receive_remote  # noqa: PLC0415
+
+    return receive_remote(reception, Remote(url, access or Access()))
 
 
 def _receive_folder(reception: Reception, source: Folder) -> Received:

@@ -20,7 +20,6 @@ from landbridge.depot.reception import Plan, Received, Reception
 from landbridge.errors import BundleError, SourceError
 from landbridge.lock import Artifact
 
-SCHEMES = ("https://", "http://")
 _CURRENT = "/current"
 _LARGEST_MANIFEST = 1 << 28
 _LARGEST_SIGNATURE = 1 << 20

@@ -6,15 +6,14 @@ import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from landbridge.access import Access
 from landbridge.bundle import delta, manifest
 from landbridge.bundle.manifest import Entry
 from landbridge.bundle.untrusted import open_file, read_file
 from landbridge.bundle.volume import PATTERN
-from landbridge.depot.remote import SCHEMES, Remote
 from landbridge.errors import BundleError, InputError
 from landbridge.files import CHUNK
 
+SCHEMES = ("https://", "http://")
 _LARGEST_SIGNATURE = 1 << 20
 
 
@@ -96,12 +95,11 @@ class Delta(Folder):
         return super().chunks(path, size)
 
 
-def find(sources: Sequence[Path | str], access: Access) -> Folder | Remote | list[Path]:
-    """Tell what was given: one bundle, one delta, a release at a URL, or volumes.
+def find(sources: Sequence[Path | str]) -> Folder | str | list[Path]:
+    """Tell what was given: one bundle, one delta, the URL of a release, or volumes.
 
     Args:
         sources: a bundle's or a delta's folder, or a URL; or volumes and folders with volumes.
-        access: how a URL is reached.
 
     Raises:
         InputError: something else, or more than one release.
@@ -115,7 +113,7 @@ def find(sources: Sequence[Path | str], access: Access) -> Folder | Remote | lis
             "give one bundle, delta or URL at a time",
         )
     if urls:
-        return Remote(str(urls[0]), access)
+        return str(urls[0])
     if folders:
         return Delta(folders[0]) if delta.is_delta(folders[0]) else Folder(folders[0])
     return sorted({volume for path in paths for volume in _volumes(path)})
