@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from string import ascii_letters
 from typing import Any
 
 import yaml
-from ansible.plugins.inventory import detect_range, expand_hostname_range
 from yaml.nodes import CollectionNode, MappingNode, Node, ScalarNode
 
 from landbridge.errors import InputError
@@ -22,6 +22,8 @@ ALL = "all"
 STEP = 2
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _GROUP = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# As Ansible's inventories have it: node[1:4], node[01:10:2], rack[a:c].
+_RANGE = re.compile(r"\[(\w*):(\w+)(?::([1-9]\d*))?\]")
 _BY_HAND = "edit the file by hand, then prove the node with `landbridge node check`"
 
 
@@ -167,7 +169,23 @@ def _entries(root: Node) -> Iterator[tuple[str, str]]:
 
 
 def _expanded(key: str) -> list[str]:
-    return expand_hostname_range(key) if detect_range(key) else [key]
+    """The hosts that a key stands for.
+
+    Ansible's own function is in its controller, whose import makes this process one.
+    """
+    match = _RANGE.search(key)
+    if not match:
+        return [key]
+    first, last, step = match[1] or "0", match[2], int(match[3] or 1)
+    if first in ascii_letters and last in ascii_letters:
+        every = list(ascii_letters[ascii_letters.index(first) : ascii_letters.index(last) + 1])
+    elif first.isdigit() and last.isdigit():
+        width = len(first) if first.startswith("0") else 0
+        every = [f"{number:0{width}}" for number in range(int(first), int(last) + 1)]
+    else:
+        raise InputError(f"{key}: not a range of hosts", "write it as node[1:4] or rack[a:c]")
+    begin, rest = key[: match.start()], _expanded(key[match.end() :])
+    return [f"{begin}{each}{end}" for each in every[::step] for end in rest]
 
 
 def _hosts(root: Node) -> Iterator[tuple[str, str]]:
