@@ -1,9 +1,10 @@
-"""How the tests share the machine's processors."""
+"""How the tests share the machine's processors, and which of them take long."""
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 LONGEST = ("test_docker_switch.py", "test_scenarios.py", "test_team_notebook.py")
+SLOW_SECONDS = 60
 
 
 class Stories(LoadScopeScheduling):
@@ -12,6 +13,25 @@ class Stories(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
         return nodeid if file.endswith("/test_scenarios.py") else file
+
+
+class Slow:
+    """Says how long a test was that took long: a log that breaks off tells what had ended."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.plugins = config.pluginmanager
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Print it, set-up and tear-down by themselves."""
+        terminal = self.plugins.get_plugin("terminalreporter")
+        if terminal and report.duration >= SLOW_SECONDS:
+            terminal.write_line(f" {report.duration:.0f} s: {report.nodeid} ({report.when})")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The process that divides the work says what was slow."""
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Slow(config))
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Stories:
