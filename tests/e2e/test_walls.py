@@ -107,9 +107,8 @@ def asked(peer: LabNode) -> str:
 @pytest.fixture(scope="module")
 def settings(peer: LabNode) -> dict[str, Any]:
     """What role trust is told: the authority, and the proxy."""
-    ca = (peer.folder / "ca.pem").read_text().partition("-----BEGIN PRIVATE")[0]
     return {
-        "trust_certificates": [ca],
+        "trust_certificates": [(peer.folder / "ca.pem").read_text()],
         "trust_proxy_http": PROXY,
         "trust_no_proxy": [PEER],
     }
@@ -121,7 +120,7 @@ def test_nothing_is_changed_where_nothing_is_wanted(node: LabNode) -> None:
 
 
 def test_a_key_among_the_certificates_is_refused(peer: LabNode, node: LabNode) -> None:
-    ended = apply(node, {"trust_certificates": [str(peer.folder / "ca.pem")]})
+    ended = apply(node, {"trust_certificates": [str(peer.folder / f"{PEER}.pem")]})
     assert ended.code != 0
     assert "trust_certificates: entry 1 holds a private key" in ended.output
 

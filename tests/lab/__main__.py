@@ -20,6 +20,7 @@ COMMANDS = {
     "down": "nodes_cli",
     "clean": "nodes_cli",
     "bundle": "bundle",
+    "authority": "authority",
     "demo": "demo",
 }
 

@@ -49,6 +49,11 @@ options:
         description: PEM file of the authority of the depot's certificate, beside the system's.
         type: str
         default: ""
+      certificates:
+        description: PEM texts of authorities that the system's store is yet to have.
+        type: list
+        elements: str
+        default: []
       client_certificate:
         description: PEM file of the node's certificate.
         type: str
@@ -323,6 +328,7 @@ def main():
     options = dict.fromkeys(("ca", "client_certificate", "user"), text)
     options["client_key"] = dict(text, no_log=False)
     options["password"] = dict(text, no_log=True)
+    options["certificates"] = texts
     login = {"type": "dict", "default": {}, "options": options, "apply_defaults": True}
     module = AnsibleModule(
         argument_spec={

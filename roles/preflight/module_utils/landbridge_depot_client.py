@@ -43,7 +43,7 @@ class Passing(Exception):
 class Depot:
     """A depot, asked over one connection for each thread.
 
-    `login` has ca, client_certificate, client_key, user, password; empty for none.
+    `login` has ca, certificates, client_certificate, client_key, user, password; empty for none.
     """
 
     def __init__(self, url, login):
@@ -157,27 +157,37 @@ class Depot:
 
 def context(login):
     """TLS with the node's authorities and the given one."""
-    file = login["ca"]
-    try:
-        made = ssl.create_default_context()
-        made.minimum_version = ssl.TLSVersion.TLSv1_2
+    made = ssl.create_default_context()
+    made.minimum_version = ssl.TLSVersion.TLSv1_2
+    with usable("trust_certificates"):
+        if login["certificates"]:
+            made.load_verify_locations(cadata="\n".join(login["certificates"]))
+    with usable(f"landbridge_depot_ca: {login['ca']}"):
         if login["ca"]:
             made.load_verify_locations(login["ca"])
-        file = login["client_certificate"]
+    with usable(f"landbridge_depot_client_certificate: {login['client_certificate']}"):
         if login["client_certificate"]:
             made.load_cert_chain(login["client_certificate"], login["client_key"] or None)
-    except OSError as error:  # ssl.SSLError is one
-        name = "ca" if file == login["ca"] else "client_certificate"
-        what = f"landbridge_depot_{name}: {file} cannot be used: {error}"
-        raise Problem(what, "give a PEM file on the node") from error
     return made
+
+
+@contextmanager
+def usable(what):
+    """Name what was given where OpenSSL cannot use it."""
+    try:
+        yield
+    except OSError as error:  # ssl.SSLError is one
+        raise Problem(f"{what} cannot be used: {error}", "give PEM, a file on the node") from error
 
 
 def tls_refused(url, error):
     """What TLS says, and what to do about it."""
     said = getattr(error, "verify_message", "") or error.reason or str(error)
     if isinstance(error, ssl.SSLCertVerificationError):
-        mend = "set landbridge_depot_ca to a PEM file on the node, of the authority that it is from"
+        mend = (
+            "give the authority that it is from: as a PEM file on the node in landbridge_depot_ca, "
+            "or in trust_certificates"
+        )
         if "yet valid" in said or "expired" in said:
             mend = (
                 f"look at the node's clock, which says {time.strftime('%Y-%m-%d %H:%M')}, and at it"

@@ -163,6 +163,14 @@ def test_a_certificate_of_nobody_known(fleet: Fleet) -> None:
     assert "landbridge_depot_ca" in said
 
 
+def test_an_authority_that_the_systems_store_is_yet_to_have(fleet: Fleet) -> None:
+    fleet.publish()
+    text = fleet.trust.certificate.read_text()
+    broken = {"certificates": [text.replace("MII", "MIX", 1)]}
+    assert "trust_certificates cannot be used" in fleet.fault(login=broken)
+    assert "failed" not in fleet.fetch(login={"certificates": [text]})
+
+
 def test_a_depot_that_wants_to_know_who_asks(fleet: Fleet) -> None:
     fleet.publish()
     fleet.web.login = "node1:secret"

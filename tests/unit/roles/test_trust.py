@@ -60,13 +60,13 @@ def anchors(
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with an authority's certificate `ca.pem`, its key in it."""
+    """A folder with an authority's certificate `ca.pem` and its key `ca.key`."""
     return authority(tmp_path_factory.mktemp("ca")).folder
 
 
 @pytest.fixture(scope="module")
 def ca(folder: Path) -> str:
-    return (folder / "ca.pem").read_text().partition(KEY)[0]
+    return (folder / "ca.pem").read_text()
 
 
 def test_certificate_comes_into_the_store_and_goes(
@@ -94,7 +94,7 @@ def test_store_is_made_when_an_earlier_run_did_not_get_so_far(
 
 def issued(folder: Path, *options: str, wrapper: tuple[str, ...] = ()) -> str:
     """A certificate of the authority's, made with these options of openssl."""
-    ca = ["-CA", str(folder / "ca.pem"), "-CAkey", str(folder / "ca.pem"), "-subj", "/CN=Other"]
+    ca = ["-CA", str(folder / "ca.pem"), "-CAkey", str(folder / "ca.key"), "-subj", "/CN=Other"]
     files = ["-keyout", str(folder / "other.key"), "-out", str(folder / "other.pem")]
     command = [*wrapper, "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"]
     subprocess.run([*command, *ca, *files, *options], capture_output=True, check=True)
@@ -108,7 +108,10 @@ def test_what_is_no_trustworthy_certificate_is_refused(
     expired = issued(folder, wrapper=("faketime", "2020-01-01"))
     broken = ca.replace("MII", "MIX", 1)
     texts = {
-        (folder / "ca.pem").read_text(): "entry 1 holds a private key: give the certificate alone",
+        ca
+        + (
+            folder / "ca.key"
+        ).read_text(): "entry 1 holds a private key: give the certificate alone",
         "-----BEGIN PUBLIC KEY-----": "entry 1 holds no PEM certificate",
         broken: "cannot be read",
         server: "of no authority",
