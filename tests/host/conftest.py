@@ -219,6 +219,7 @@ THINGS: dict[str, Callable[[Node], list[Any]]] = {
     "hub": hub,
     "pulls": lambda node: [node.promised("pull")] if node.promised("pull") else [],
     "served": lambda node: [node.promised("depot")] if node.promised("depot") else [],
+    "mirror": lambda node: [unit for unit in [node.promised("depot").get("mirror")] if unit],
     "hub_by_pam": hub_by_pam,
     "login_secret": login_secrets,
     "kernel": kernels,

@@ -18,6 +18,13 @@ def test_it_runs_and_starts_with_the_node(node: Node, served: dict[str, Any]) ->
     assert node.output("systemctl", "is-enabled", "landbridge-depot.service").strip() == "enabled"
 
 
+def test_it_mirrors_by_the_clock_and_the_last_time_went_well(node: Node, mirror: str) -> None:
+    assert node.output("systemctl", "is-active", f"{mirror}.timer").strip() == "active"
+    assert node.output("systemctl", "is-enabled", f"{mirror}.timer").strip() == "enabled"
+    show = ("systemctl", "show", "--value", "--property=Result", f"{mirror}.service")
+    assert node.output(*show).strip() == "success"
+
+
 def test_the_current_release_is_served(node: Node, served: dict[str, Any]) -> None:
     wanted = "200" if served["readers"] == "everyone" else "401"
     for path in ("/landbridge/current/manifest.json", "/v2/"):
