@@ -94,7 +94,7 @@ def demo() -> int:
         for name, platform in (OVER_SSH, BY_ITSELF):
             story.run(
                 f"{name}-create",
-                *(*LAB, "node", "create", name, platform, "--bundle", directory, "--json"),
+                *(*LAB, "node", "create", name, platform, "--bundle", directory),
             )
     for name, _ in (OVER_SSH, BY_ITSELF):
         with story.stage(f"bootstrap.sh on {name}"):

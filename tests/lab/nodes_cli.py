@@ -19,15 +19,13 @@ def register(subparsers: Any) -> None:
     _create_parser(verbs)
     for verb, run, summary in (
         ("destroy", _destroy, "delete nodes with everything on them"),
+        ("restart", _restart, "reboot nodes, which may change their addresses"),
+        ("show", _show, "print how to reach nodes as JSON, a line each"),
         ("ssh-config", _ssh_config, "print an ssh configuration"),
     ):
         parser = verbs.add_parser(verb, help=summary)
         parser.add_argument("names", nargs="+", metavar="NAME")
         parser.set_defaults(run=run)
-    parser = verbs.add_parser("restart", help="reboot nodes, which may change their addresses")
-    parser.add_argument("names", nargs="+", metavar="NAME")
-    parser.add_argument("--json", action="store_true", help="print how to reach each, a line each")
-    parser.set_defaults(run=_restart)
     parser = verbs.add_parser("list", help="names of the nodes there are")
     parser.set_defaults(run=_list)
     parser = verbs.add_parser("packets", help="how many packets a node meant for outside")
@@ -49,14 +47,13 @@ def _create_parser(verbs: Any) -> None:
     parser.add_argument("platform", choices=list(PLATFORMS))
     parser.add_argument("--bundle", type=Path, help=f"mounted read-only at {nodes.BUNDLE_MOUNT}")
     parser.add_argument("--image", help="an image other than the lab's, with systemd in it")
-    parser.add_argument("--json", action="store_true", help="print how to reach it as JSON")
     parser.set_defaults(run=_create)
 
 
 def _create(arguments: argparse.Namespace) -> int:
     with paths.stage(f"boot {arguments.name} ({arguments.platform})"):
         node = nodes.create(arguments.name, arguments.platform, arguments.bundle, arguments.image)
-    print(json.dumps(node.as_dict()) if arguments.json else f"{node.name} {node.host}")
+    print(f"{node.name} {node.host}")
     return 0
 
 
@@ -68,7 +65,13 @@ def _destroy(arguments: argparse.Namespace) -> int:
 def _restart(arguments: argparse.Namespace) -> int:
     for name in arguments.names:
         node = nodes.restart(name)
-        print(json.dumps(node.as_dict()) if arguments.json else f"{node.name} {node.host}")
+        print(f"{node.name} {node.host}")
+    return 0
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    for name in arguments.names:
+        print(json.dumps(nodes.find(name).as_dict()))
     return 0
 
 
