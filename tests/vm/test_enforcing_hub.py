@@ -6,23 +6,16 @@ jupyterhub brings the hub, and users start their servers. The tests are one stor
 """
 
 import json
-import os
-import re
 import shlex
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import mitogen_environment
-from tests.lab import bundle, vm
-from tests.lab.platforms import platform
+from tests.lab import vm
+from tests.vm.conftest import DENIALS, apply, denials, must
 
 ROOT = Path(__file__).parents[2]
-BIN = Path(sys.executable).parent
 AREAS = "preflight,conda,jupyterhub"
 SETTINGS = "/etc/landbridge/jupyterhub/values.json"
 SCRIPTS = [ROOT / "tests/host/on_node/hub_session.py", ROOT / "tests/vm/hub_neighbours.py"]
@@ -43,36 +36,6 @@ done
 # Not the package cache: environments are links to its files, which have the labels for there.
 OURS = "/opt/landbridge/envs /opt/landbridge/share /opt/landbridge/toolkits /etc/landbridge"
 OURS += " /var/lib/landbridge /etc/systemd/system /etc/pam.d/jupyterhub"
-DENIALS = "journalctl --boot --output=cat _TRANSPORT=audit | grep 'avc: *denied' || true"
-DENIAL = re.compile(
-    r"\{ (?P<what>.*?) \}.*scontext=\S+?:\S+?:(?P<who>\w+):.*"
-    r"tcontext=\S+?:\S+?:(?P<whom>\w+):.*tclass=(?P<kind>\w+)"
-)
-
-
-def must(machine: vm.Machine, script: str) -> str:
-    done = machine.run(script)
-    assert done.returncode == 0, done.stdout[-6000:]
-    return done.stdout
-
-
-def denials(machine: vm.Machine) -> set[tuple[str, ...]]:
-    """Kinds of denials since the boot: who, what, to what type and class."""
-    matches = map(DENIAL.search, must(machine, DENIALS).splitlines())
-    return {(m["who"], m["what"], m["whom"], m["kind"]) for m in matches if m}
-
-
-@pytest.fixture(scope="module")
-def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[vm.Machine]:
-    serial = tmp_path_factory.mktemp("vm") / "serial.log"
-    with vm.booted(platform("el10"), bundle.build(), serial) as booted:
-        yield booted
-
-
-@pytest.fixture(scope="module")
-def of_boot(machine: vm.Machine) -> set[tuple[str, ...]]:
-    """What Debian's policy denies to the machine itself, before there is anything of ours."""
-    return denials(machine)
 
 
 @pytest.fixture(scope="module")
@@ -86,13 +49,7 @@ def hub(
     # does not unless this is. The proxy is such a service: Node.js compiles JavaScript.
     must(machine, "setsebool allow_execmem on")
     must(machine, MAKE_USERS)
-    inventory = machine.inventory(tmp_path_factory.mktemp("inventory"), VARIABLES)
-    command = [BIN / "landbridge", "apply", "--inventory", inventory, "--tags", AREAS]
-    # Emulated, on a machine that does other things as well, sshd takes its time.
-    environment = os.environ | mitogen_environment() | {"ANSIBLE_TIMEOUT": "300"}
-    environment["PATH"] = f"{BIN}:{os.environ['PATH']}"
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    apply(machine.inventory(tmp_path_factory.mktemp("inventory"), VARIABLES), AREAS)
     settings: dict[str, Any] = json.loads(must(machine, f"cat {SETTINGS}"))
     return settings
 
