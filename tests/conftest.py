@@ -1,7 +1,12 @@
 """How the tests share the machine's processors, and which of them take long."""
 
+import os
+from pathlib import Path
+
 import pytest
 from xdist.scheduler import LoadScopeScheduling
+
+from tests.lab import paths
 
 LONGEST = ("test_docker_switch.py", "test_scenarios.py", "test_team_notebook.py")
 SLOW_SECONDS = 60
@@ -29,7 +34,11 @@ class Slow:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The process that divides the work says what was slow."""
+    """Every Ansible is a quick one; the process that divides the work says what was slow."""
+    strategies = Path(__file__).parent / "lab" / "strategy"
+    os.environ["ANSIBLE_STRATEGY_PLUGINS"] = str(strategies)
+    os.environ["ANSIBLE_STRATEGY"] = "linear_lab"
+    os.environ["LANDBRIDGE_LAB_TEMPLATES"] = str(paths.cache() / "templates")
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Slow(config))
 

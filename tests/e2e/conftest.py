@@ -65,8 +65,7 @@ def until(done: Callable[[], Any], what: str) -> None:
 def mitogen_environment() -> dict[str, str]:
     """Variables that let Ansible reach nodes through Mitogen instead of plain SSH."""
     return {
-        "ANSIBLE_STRATEGY": "mitogen_unpinned",
-        "ANSIBLE_STRATEGY_PLUGINS": str(ROOT / "tests" / "lab" / "strategy"),
+        "ANSIBLE_STRATEGY": "mitogen_lab",
         # Mitogen reads this instead of what the inventory tells ssh; a node's key is always new.
         "ANSIBLE_HOST_KEY_CHECKING": "false",
     }

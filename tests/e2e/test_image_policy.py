@@ -22,6 +22,8 @@ from tests.e2e.conftest import BIN, Ended, LabNode, run
 from tests.lab import nodes, podman, registry
 from tests.unit.openpgp import EARLY, Keys, keys
 
+pytestmark = pytest.mark.usefixtures("mitogen")
+
 IMAGE = "localhost/tools/busybox:1"
 LAYOUT = f"{nodes.BUNDLE_MOUNT}/images"
 DEPOT = "/var/lib/landbridge/depot"

@@ -12,6 +12,8 @@ from tests.e2e.conftest import BIN, LabNode, linked, replace, run
 from tests.lab import bundle as lab_bundle
 from tests.lab import nodes, paths
 
+pytestmark = pytest.mark.usefixtures("mitogen")
+
 DEPOT = nodes.BUNDLE_MOUNT
 KEYS = "/etc/landbridge/keys"
 REPOMD = "rpm/el9-x86_64/repodata/repomd.xml"

@@ -94,6 +94,7 @@ class Validation:
             "ANSIBLE_MODULE_UTILS": str(self.role / "module_utils"),
             "ANSIBLE_FILTER_PLUGINS": str(self.role / "filter_plugins"),
             "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
+            "ANSIBLE_STRATEGY": "mitogen_lab",
         }
         ansible = Path(sys.executable).with_name("ansible-playbook")
         command = [ansible, "-i", "localhost,", "-c", "local", folder / "playbook.yml"]

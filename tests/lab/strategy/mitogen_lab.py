@@ -1,4 +1,4 @@
-"""Mitogen's linear strategy on whatever processor is free.
+"""Mitogen on whatever processor is free, and otherwise as quick as the lab's own strategy.
 
 Mitogen pins its processes, each kind to one processor: on a machine with two, the controllers of
 all stories that run at the same time would share one, and leave the other half idle.
@@ -11,7 +11,7 @@ import ansible_mitogen.strategy
 # Before anything of Mitogen starts.
 ansible_mitogen.affinity.policy = ansible_mitogen.affinity.Policy()
 
-_Linear = ansible_mitogen.loaders.strategy_loader.get("linear", class_only=True)
+_Linear = ansible_mitogen.loaders.strategy_loader.get("linear_lab", class_only=True)
 
 
 class StrategyModule(ansible_mitogen.strategy.StrategyMixin, _Linear):  # type: ignore[misc]
