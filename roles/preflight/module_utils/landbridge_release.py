@@ -164,11 +164,12 @@ def signed_manifest(file, params, run):
 def is_small(path, target):
     """Whether a node needs a file itself, because no client fetches and checks it from a depot.
 
-    R checks nothing of what it fetches.
+    R checks nothing of what it fetches. By the metadata of RPMs check mode foresees what dnf will do,
+    before the node trusts the depot.
     """
     folder, _, rest = path.partition("/")
     if folder == "cran":
         return not rest.startswith("binaries/") or rest.split("/")[1] == target or "/conda-" in path
     if folder in ("rpm", "conda", "pypi"):
-        return rest.startswith(("keys/", "envs/", "requirements-"))
+        return rest.startswith(("keys/", "envs/", "requirements-", f"{target}/repodata/"))
     return not path.startswith("images/blobs/")
