@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -189,7 +190,9 @@ def with_uv(site: Site, folder: Path) -> Ended:
 
 
 def with_rattler(site: Site, folder: Path) -> Ended:
-    return site.here(sys.executable, "-c", SOLVE, site.url("conda"), folder / "env")
+    command = [sys.executable, "-c", SOLVE, site.url("conda"), folder / "env"]
+    # What an earlier run read of this depot is not asked for again.
+    return site.here(*command, XDG_CACHE_HOME=str(folder / "cache"))
 
 
 def with_podman(site: Site, _folder: Path) -> Ended:
@@ -224,6 +227,43 @@ def test_a_part_of_a_file_can_be_had(site: Site) -> None:
     assert part == (site.root / "manifest.json").read_text()[2:10]
 
 
+def got(site: Site, path: str, *options: str) -> tuple[str, str]:
+    """Type and content of what the current release has at a path."""
+    url = site.url(path).replace(f"releases/{site.release}", "current")
+    words = ["-s", "-f", "--cacert", site.ca, "--write-out", "\n%{content_type}", *options]
+    content, _, kind = must(site.here("curl", *words, url)).rpartition("\n")
+    return kind, content
+
+
+@pytest.mark.parametrize("place", ["", "tabulate/"])
+def test_who_asks_for_json_gets_the_index_of_wheels_so(site: Site, place: str) -> None:
+    text, json_type = "text/html", "application/vnd.pypi.simple.v1+json"
+    pages = {kind: site.root / f"pypi/simple/{place}index.{kind}" for kind in ("html", "json")}
+    asked = {
+        "*/*": "html",
+        text: "html",
+        f"{json_type};q=0, {text}": "html",
+        f"{text};q=0.1, {json_type}": "json",
+        "application/vnd.pypi.simple.latest+json": "json",
+    }
+    for accept, kind in asked.items():
+        found, content = got(site, f"pypi/simple/{place}", "--header", f"Accept: {accept}")
+        assert (accept, found.partition(";")[0]) == (accept, text if kind == "html" else json_type)
+        assert content == pages[kind].read_text()
+    _, head = got(site, f"pypi/simple/{place}", "--head", "--header", f"Accept: {json_type}")
+    told = head.lower()
+    assert "vary: accept" in told
+    assert "etag:" not in told
+    assert "last-modified:" not in told
+
+
+def test_a_browser_reads_the_documentation(site: Site) -> None:
+    for path, file in (("docs/", "README.md"), ("docs/transfer.md", "transfer.md")):
+        kind, content = got(site, path)
+        assert kind == "text/plain; charset=utf-8"
+        assert content == (site.root / "docs" / file).read_text()
+
+
 def report(site: Site, name: str, *options: str) -> str:
     """What the depot answers to a node's report."""
     words = f"--cacert {CA} {' '.join(options)} -s -o /dev/null -w '%{{http_code}}'"
@@ -239,10 +279,31 @@ def test_a_node_reports_under_its_own_name_only(site: Site) -> None:
     assert must(site.depot.run("ls /var/lib/landbridge/reports")).split() == ["reader.json"]
 
 
-def test_the_log_says_who_fetched_what(site: Site) -> None:
+def requests(site: Site) -> list[dict[str, Any]]:
+    """What the depot's log says."""
     lines = must(site.depot.run("cat /var/log/nginx/landbridge-depot.access.log")).splitlines()
-    requests = [json.loads(line) for line in lines]
-    assert any(r["who"] == "reader" and "/repodata/repomd.xml" in r["request"] for r in requests)
+    return [json.loads(line) for line in lines]
+
+
+def test_the_log_says_who_fetched_what(site: Site) -> None:
+    told = requests(site)
+    assert any(r["who"] == "reader" and "/repodata/repomd.xml" in r["request"] for r in told)
+
+
+def test_clients_read_the_newest_format_that_they_know(site: Site) -> None:
+    sent = [(r["agent"], r["request"].split()[1], r["bytes"]) for r in requests(site)]
+    size = (site.root / "pypi/simple/tabulate/index.json").stat().st_size
+    for client in ("pip/", "uv/"):
+        pages = [
+            number
+            for agent, path, number in sent
+            if agent.startswith(client) and path.endswith("/pypi/simple/tabulate/")
+        ]
+        assert (client, set(pages)) == (client, {size})
+    # The host checks' curl asks for the plain one.
+    solver = {path for agent, path, _ in sent if "/conda/" in path and "curl/" not in agent}
+    assert any("/conda/linux-64/shards/" in path for path in solver)
+    assert not any("/repodata.json" in path for path in solver)
 
 
 # --- what is wrong ---------------------------------------------------------------------------
@@ -324,9 +385,8 @@ def test_a_mirror_goes_on_where_it_was_interrupted(site: Site, folder: Path) -> 
     assert depots.current(mirror) == site.release
     came = mirror / "releases" / site.release
     assert came.joinpath("rpm/el9-x86_64/repodata/repomd.xml").stat().st_nlink > 1
-    lines = must(site.depot.run("cat /var/log/nginx/landbridge-depot.access.log")).splitlines()
-    requests = [r for r in map(json.loads, lines) if r["agent"].startswith("python-httpx")]
-    sent = sum(r["bytes"] for r in requests if ".conda HTTP" in r["request"])
+    told = [r for r in requests(site) if r["agent"].startswith("python-httpx")]
+    sent = sum(r["bytes"] for r in told if ".conda HTTP" in r["request"])
     # What was under way is continued; without that it were nearly twice as much.
     assert sent < 1.3 * sum(path.stat().st_size for path in site.root.rglob("*.conda"))
 

@@ -7,6 +7,7 @@ What is here needs distributions of the extra `build`.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,17 +25,16 @@ _KINDS = ("packages", "packages.conda")
 _DIGESTS = ("md5", "sha256")
 
 
-def write(folder: Path, repodata: Mapping[str, Any], text: str) -> None:
+def write(folder: Path, text: str) -> None:
     """Write the packed indexes of a subdir, from which files are found wherever the channel is.
 
     Args:
         folder: the subdir's folder.
-        repodata: what its `repodata.json` holds.
-        text: the bytes of that file.
+        text: its `repodata.json`, whose order is kept.
     """
     compressor = zstandard.ZstdCompressor(level=_LEVEL)
     write_file(folder / "repodata.json.zst", compressor.compress(text.encode()))
-    digests = {}
+    repodata, digests = json.loads(text), {}
     for name, shard in sorted(_shards(repodata).items()):
         data = compressor.compress(_packed(shard))
         digest = hashlib.sha256(data)
@@ -49,17 +49,11 @@ def _shards(repodata: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The records by the name of the package."""
     shards: dict[str, dict[str, Any]] = {}
     for kind in _KINDS:
-        for file, record in sorted(repodata[kind].items()):
+        for file, record in repodata[kind].items():
             empty: dict[str, Any] = {**{kind: {} for kind in _KINDS}, "removed": []}
-            shards.setdefault(record["name"], empty)[kind][file] = _with_bytes(record)
+            digests = {key: bytes.fromhex(record[key]) for key in _DIGESTS if record.get(key)}
+            shards.setdefault(record["name"], empty)[kind][file] = {**record, **digests}
     return shards
-
-
-def _with_bytes(record: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        key: bytes.fromhex(value) if key in _DIGESTS and value else value
-        for key, value in sorted(record.items())
-    }
 
 
 def _packed(data: Mapping[str, Any]) -> bytes:

@@ -75,10 +75,10 @@ def index(root: Path, lock: Lock, _learner: Learner) -> None:
     platform = lowest(lock.targets)
     for subdir in (platform.conda_subdir, "noarch"):
         mine = [a for a in artifacts if subdir in a.targets]
-        repodata = _repodata(subdir, {a.file: a.record for a in mine})
-        text = json.dumps(repodata, indent=1, sort_keys=True) + "\n"
+        records = {a.file: a.record for a in mine}
+        text = json.dumps(_repodata(subdir, records), indent=1, sort_keys=True) + "\n"
         write_file(root / CHANNEL / subdir / "repodata.json", text)
-        _conda_shards.write(root / CHANNEL / subdir, repodata, text)
+        _conda_shards.write(root / CHANNEL / subdir, text)
     for name in lock.environments:
         write_file(root / explicit_list(name, platform.conda_subdir), explicit_text(name, lock))
 
