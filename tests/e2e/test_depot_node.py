@@ -9,8 +9,10 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +175,11 @@ def digest(site: Site) -> str:
     return str(image["digest"])
 
 
+def image_manifest(site: Site) -> Path:
+    """Where the depot has it."""
+    return site.root / "images/blobs" / digest(site).replace(":", "/")
+
+
 def with_dnf(site: Site, _folder: Path) -> Ended:
     fetch = "dnf -y reinstall --downloadonly --downloaddir=/t crun"
     return site.node.run(f"rm -rf /t; {fetch} && test -f /t/crun-*.rpm")
@@ -205,10 +212,18 @@ def with_skopeo(site: Site, _folder: Path) -> Ended:
     return site.node.run(f"rm -rf /t; skopeo copy -q {source} dir:/t && test -f /t/manifest.json")
 
 
-CHECKING = [with_dnf, with_pip, with_uv, with_rattler, with_podman, with_skopeo]
+# Each with what it says of a file that is not what its index or its name promises.
+REASONS: dict[Callable[[Site, Path], Ended], str] = {
+    with_dnf: "checksum doesn't match",
+    with_pip: "DO NOT MATCH THE HASHES",
+    with_uv: "Hash mismatch",
+    with_rattler: "hash mismatch",
+    with_podman: "Digest did not match",
+    with_skopeo: "Digest did not match",
+}
 
 
-@pytest.mark.parametrize("client", CHECKING)
+@pytest.mark.parametrize("client", REASONS)
 def test_a_real_client_fetches(
     site: Site, tmp_path: Path, client: Callable[[Site, Path], Ended]
 ) -> None:
@@ -300,8 +315,7 @@ def test_clients_read_the_newest_format_that_they_know(site: Site) -> None:
             if agent.startswith(client) and path.endswith("/pypi/simple/tabulate/")
         ]
         assert (client, set(pages)) == (client, {size})
-    # The host checks' curl asks for the plain one.
-    solver = {path for agent, path, _ in sent if "/conda/" in path and "curl/" not in agent}
+    solver = {path for agent, path, _ in sent if agent.startswith("py-rattler/")}
     assert any("/conda/linux-64/shards/" in path for path in solver)
     assert not any("/repodata.json" in path for path in solver)
 
@@ -311,19 +325,31 @@ def test_clients_read_the_newest_format_that_they_know(site: Site) -> None:
 
 @pytest.fixture(scope="class")
 def tampered(site: Site) -> Iterator[None]:
-    """One file of each kind on the depot has another byte."""
+    """One file of each kind on the depot is another than it was."""
     patterns = ["rpm/el9-x86_64/Packages/**/crun-*.rpm", "pypi/simple/tabulate/*.whl"]
     patterns += ["conda/linux-64/python-3*.conda", "images/blobs/sha256/*"]
     patterns += ["cran/src/contrib/jsonlite_*.tar.gz"]
-    files = [file for pattern in patterns for file in site.root.glob(pattern)]
+    files = {file for pattern in patterns for file in site.root.glob(pattern)}
+    # What names the others by their digests stays, so that those are asked for.
+    files.remove(image_manifest(site))
     good = {file: file.read_bytes() for file in files}
     assert len({file.suffix for file in files}) > 3
     for file, data in good.items():
-        middle = len(data) // 2
-        overwrite(file, data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :])
+        overwrite(file, tampered_with(data))
     yield
     for file, data in good.items():
         overwrite(file, data)
+
+
+def tampered_with(data: bytes) -> bytes:
+    """Another content; a zip archive stays a whole one, so that nothing but its hash tells."""
+    changed = BytesIO(data)
+    if zipfile.is_zipfile(changed):
+        with zipfile.ZipFile(changed, "a") as archive:
+            archive.writestr("added", "by somebody else")
+        return changed.getvalue()
+    middle = len(data) // 2
+    return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
 
 
 def overwrite(file: Path, data: bytes) -> None:
@@ -338,11 +364,22 @@ def overwrite(file: Path, data: bytes) -> None:
 class TestTampered:
     """While the depot has the files that are not what was signed."""
 
-    @pytest.mark.parametrize("client", CHECKING)
+    @pytest.mark.parametrize(("client", "reason"), REASONS.items())
     def test_a_client_refuses_what_was_tampered_with(
-        self, site: Site, tmp_path: Path, client: Callable[[Site, Path], Ended]
+        self, site: Site, tmp_path: Path, client: Callable[[Site, Path], Ended], reason: str
     ) -> None:
-        assert client(site, tmp_path).code != 0
+        ended = client(site, tmp_path)
+        assert ended.code != 0
+        assert reason in " ".join(ended.output.split())
+
+    def test_an_images_manifest_is_refused_by_its_digest(self, site: Site) -> None:
+        file = image_manifest(site)
+        good = file.read_bytes()
+        overwrite(file, good + b"\n")
+        ended = with_podman(site, Path())
+        overwrite(file, good)
+        assert ended.code != 0
+        assert "does not match provided manifest digest" in ended.output
 
     @pytest.mark.usefixtures("mitogen")
     def test_landbridge_refuses_what_no_client_checks(self, site: Site) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 import zipfile
 from collections.abc import Iterable, Mapping
 from email.parser import HeaderParser
@@ -21,6 +22,8 @@ from landbridge.files import write_file
 from landbridge.lock import Artifact
 
 _REQUIRES = "Requires-Python"
+# The wheel's own: what it vendors may have one, too, deeper inside.
+_METADATA = re.compile(r"[^/]+\.dist-info/METADATA")
 
 
 class _Link(NamedTuple):
@@ -69,7 +72,7 @@ def _requires_python(file: Path) -> str:
         return ""
     try:
         with zipfile.ZipFile(file) as archive:
-            name = next(n for n in archive.namelist() if n.endswith(".dist-info/METADATA"))
+            name = next(n for n in archive.namelist() if _METADATA.fullmatch(n))
             metadata = HeaderParser().parsestr(archive.read(name).decode())
     except (zipfile.BadZipFile, StopIteration, UnicodeDecodeError) as error:
         mend = "leave the project out, or mend it at its source"

@@ -38,13 +38,13 @@ class Links(HTMLParser):
 def artifact(folder: Path, name: str, version: str, requires: str = "") -> Artifact:
     """A wheel in the index, whose metadata may say for which Pythons it is."""
     file = wheel(folder / name, name, version)
-    if requires:
-        with zipfile.ZipFile(file) as archive:
-            texts = {member: archive.read(member).decode() for member in archive.namelist()}
-        with zipfile.ZipFile(file, "w") as archive:
-            for member, text in texts.items():
-                told = f"{text}Requires-Python: {requires}\n"
-                archive.writestr(member, told if member.endswith("/METADATA") else text)
+    with zipfile.ZipFile(file) as archive:
+        texts = {member: archive.read(member).decode() for member in archive.namelist()}
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(f"{name}/_vendor/a-1.dist-info/METADATA", "Requires-Python: >=99\n")
+        for member, text in texts.items():
+            told = f"{text}Requires-Python: {requires}\n" if requires else text
+            archive.writestr(member, told if member.endswith("/METADATA") else text)
     data = file.read_bytes()
     return Artifact(
         ecosystem="pypi",
