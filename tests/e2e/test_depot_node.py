@@ -218,7 +218,7 @@ REASONS: dict[Callable[[Site, Path], Ended], str] = {
     with_pip: "DO NOT MATCH THE HASHES",
     with_uv: "Hash mismatch",
     with_rattler: "hash mismatch",
-    with_podman: "Digest did not match",
+    with_podman: "config.json digest",
     with_skopeo: "Digest did not match",
 }
 
