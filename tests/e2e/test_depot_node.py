@@ -9,9 +9,12 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -172,6 +175,11 @@ def digest(site: Site) -> str:
     return str(image["digest"])
 
 
+def image_manifest(site: Site) -> Path:
+    """Where the depot has it."""
+    return site.root / "images/blobs" / digest(site).replace(":", "/")
+
+
 def with_dnf(site: Site, _folder: Path) -> Ended:
     fetch = "dnf -y reinstall --downloadonly --downloaddir=/t crun"
     return site.node.run(f"rm -rf /t; {fetch} && test -f /t/crun-*.rpm")
@@ -189,7 +197,9 @@ def with_uv(site: Site, folder: Path) -> Ended:
 
 
 def with_rattler(site: Site, folder: Path) -> Ended:
-    return site.here(sys.executable, "-c", SOLVE, site.url("conda"), folder / "env")
+    command = [sys.executable, "-c", SOLVE, site.url("conda"), folder / "env"]
+    # What an earlier run read of this depot is not asked for again.
+    return site.here(*command, XDG_CACHE_HOME=str(folder / "cache"))
 
 
 def with_podman(site: Site, _folder: Path) -> Ended:
@@ -202,10 +212,18 @@ def with_skopeo(site: Site, _folder: Path) -> Ended:
     return site.node.run(f"rm -rf /t; skopeo copy -q {source} dir:/t && test -f /t/manifest.json")
 
 
-CHECKING = [with_dnf, with_pip, with_uv, with_rattler, with_podman, with_skopeo]
+# Each with what it says of a file that is not what its index or its name promises.
+REASONS: dict[Callable[[Site, Path], Ended], str] = {
+    with_dnf: "checksum doesn't match",
+    with_pip: "DO NOT MATCH THE HASHES",
+    with_uv: "Hash mismatch",
+    with_rattler: "hash mismatch",
+    with_podman: "config.json digest",
+    with_skopeo: "Digest did not match",
+}
 
 
-@pytest.mark.parametrize("client", CHECKING)
+@pytest.mark.parametrize("client", REASONS)
 def test_a_real_client_fetches(
     site: Site, tmp_path: Path, client: Callable[[Site, Path], Ended]
 ) -> None:
@@ -224,6 +242,43 @@ def test_a_part_of_a_file_can_be_had(site: Site) -> None:
     assert part == (site.root / "manifest.json").read_text()[2:10]
 
 
+def got(site: Site, path: str, *options: str) -> tuple[str, str]:
+    """Type and content of what the current release has at a path."""
+    url = site.url(path).replace(f"releases/{site.release}", "current")
+    words = ["-s", "-f", "--cacert", site.ca, "--write-out", "\n%{content_type}", *options]
+    content, _, kind = must(site.here("curl", *words, url)).rpartition("\n")
+    return kind, content
+
+
+@pytest.mark.parametrize("place", ["", "tabulate/"])
+def test_who_asks_for_json_gets_the_index_of_wheels_so(site: Site, place: str) -> None:
+    text, json_type = "text/html", "application/vnd.pypi.simple.v1+json"
+    pages = {kind: site.root / f"pypi/simple/{place}index.{kind}" for kind in ("html", "json")}
+    asked = {
+        "*/*": "html",
+        text: "html",
+        f"{json_type};q=0, {text}": "html",
+        f"{text};q=0.1, {json_type}": "json",
+        "application/vnd.pypi.simple.latest+json": "json",
+    }
+    for accept, kind in asked.items():
+        found, content = got(site, f"pypi/simple/{place}", "--header", f"Accept: {accept}")
+        assert (accept, found.partition(";")[0]) == (accept, text if kind == "html" else json_type)
+        assert content == pages[kind].read_text()
+    _, head = got(site, f"pypi/simple/{place}", "--head", "--header", f"Accept: {json_type}")
+    told = head.lower()
+    assert "vary: accept" in told
+    assert "etag:" not in told
+    assert "last-modified:" not in told
+
+
+def test_a_browser_reads_the_documentation(site: Site) -> None:
+    for path, file in (("docs/", "README.md"), ("docs/transfer.md", "transfer.md")):
+        kind, content = got(site, path)
+        assert kind == "text/plain; charset=utf-8"
+        assert content == (site.root / "docs" / file).read_text()
+
+
 def report(site: Site, name: str, *options: str) -> str:
     """What the depot answers to a node's report."""
     words = f"--cacert {CA} {' '.join(options)} -s -o /dev/null -w '%{{http_code}}'"
@@ -239,10 +294,30 @@ def test_a_node_reports_under_its_own_name_only(site: Site) -> None:
     assert must(site.depot.run("ls /var/lib/landbridge/reports")).split() == ["reader.json"]
 
 
-def test_the_log_says_who_fetched_what(site: Site) -> None:
+def requests(site: Site) -> list[dict[str, Any]]:
+    """What the depot's log says."""
     lines = must(site.depot.run("cat /var/log/nginx/landbridge-depot.access.log")).splitlines()
-    requests = [json.loads(line) for line in lines]
-    assert any(r["who"] == "reader" and "/repodata/repomd.xml" in r["request"] for r in requests)
+    return [json.loads(line) for line in lines]
+
+
+def test_the_log_says_who_fetched_what(site: Site) -> None:
+    told = requests(site)
+    assert any(r["who"] == "reader" and "/repodata/repomd.xml" in r["request"] for r in told)
+
+
+def test_clients_read_the_newest_format_that_they_know(site: Site) -> None:
+    sent = [(r["agent"], r["request"].split()[1], r["bytes"]) for r in requests(site)]
+    size = (site.root / "pypi/simple/tabulate/index.json").stat().st_size
+    for client in ("pip/", "uv/"):
+        pages = [
+            number
+            for agent, path, number in sent
+            if agent.startswith(client) and path.endswith("/pypi/simple/tabulate/")
+        ]
+        assert (client, set(pages)) == (client, {size})
+    solver = {path for agent, path, _ in sent if agent.startswith("py-rattler/")}
+    assert any("/conda/linux-64/shards/" in path for path in solver)
+    assert not any("/repodata.json" in path for path in solver)
 
 
 # --- what is wrong ---------------------------------------------------------------------------
@@ -250,19 +325,31 @@ def test_the_log_says_who_fetched_what(site: Site) -> None:
 
 @pytest.fixture(scope="class")
 def tampered(site: Site) -> Iterator[None]:
-    """One file of each kind on the depot has another byte."""
+    """One file of each kind on the depot is another than it was."""
     patterns = ["rpm/el9-x86_64/Packages/**/crun-*.rpm", "pypi/simple/tabulate/*.whl"]
     patterns += ["conda/linux-64/python-3*.conda", "images/blobs/sha256/*"]
     patterns += ["cran/src/contrib/jsonlite_*.tar.gz"]
-    files = [file for pattern in patterns for file in site.root.glob(pattern)]
+    files = {file for pattern in patterns for file in site.root.glob(pattern)}
+    # What names the others by their digests stays, so that those are asked for.
+    files.remove(image_manifest(site))
     good = {file: file.read_bytes() for file in files}
     assert len({file.suffix for file in files}) > 3
     for file, data in good.items():
-        middle = len(data) // 2
-        overwrite(file, data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :])
+        overwrite(file, tampered_with(data))
     yield
     for file, data in good.items():
         overwrite(file, data)
+
+
+def tampered_with(data: bytes) -> bytes:
+    """Another content; a zip archive stays a whole one, so that nothing but its hash tells."""
+    changed = BytesIO(data)
+    if zipfile.is_zipfile(changed):
+        with zipfile.ZipFile(changed, "a") as archive:
+            archive.writestr("added", "by somebody else")
+        return changed.getvalue()
+    middle = len(data) // 2
+    return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
 
 
 def overwrite(file: Path, data: bytes) -> None:
@@ -277,11 +364,22 @@ def overwrite(file: Path, data: bytes) -> None:
 class TestTampered:
     """While the depot has the files that are not what was signed."""
 
-    @pytest.mark.parametrize("client", CHECKING)
+    @pytest.mark.parametrize(("client", "reason"), REASONS.items())
     def test_a_client_refuses_what_was_tampered_with(
-        self, site: Site, tmp_path: Path, client: Callable[[Site, Path], Ended]
+        self, site: Site, tmp_path: Path, client: Callable[[Site, Path], Ended], reason: str
     ) -> None:
-        assert client(site, tmp_path).code != 0
+        ended = client(site, tmp_path)
+        assert ended.code != 0
+        assert reason in " ".join(ended.output.split())
+
+    def test_an_images_manifest_is_refused_by_its_digest(self, site: Site) -> None:
+        file = image_manifest(site)
+        good = file.read_bytes()
+        overwrite(file, good + b"\n")
+        ended = with_podman(site, Path())
+        overwrite(file, good)
+        assert ended.code != 0
+        assert "does not match provided manifest digest" in ended.output
 
     @pytest.mark.usefixtures("mitogen")
     def test_landbridge_refuses_what_no_client_checks(self, site: Site) -> None:
@@ -324,9 +422,8 @@ def test_a_mirror_goes_on_where_it_was_interrupted(site: Site, folder: Path) -> 
     assert depots.current(mirror) == site.release
     came = mirror / "releases" / site.release
     assert came.joinpath("rpm/el9-x86_64/repodata/repomd.xml").stat().st_nlink > 1
-    lines = must(site.depot.run("cat /var/log/nginx/landbridge-depot.access.log")).splitlines()
-    requests = [r for r in map(json.loads, lines) if r["agent"].startswith("python-httpx")]
-    sent = sum(r["bytes"] for r in requests if ".conda HTTP" in r["request"])
+    told = [r for r in requests(site) if r["agent"].startswith("python-httpx")]
+    sent = sum(r["bytes"] for r in told if ".conda HTTP" in r["request"])
     # What was under way is continued; without that it were nearly twice as much.
     assert sent < 1.3 * sum(path.stat().st_size for path in site.root.rglob("*.conda"))
 

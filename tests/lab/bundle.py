@@ -28,7 +28,7 @@ STACKS = {
 OPTIONS = ("--r-binaries",)
 # All that goes into a bundle from this checkout: what builds it, and what its wheel carries.
 CHECKOUT = ("pyproject.toml", "README.md", "LICENSE", "site.yml", "ansible.cfg", "src")
-CHECKOUT += ("playbooks", "roles", "inventories", "tests/host", "stacks")
+CHECKOUT += ("playbooks", "roles", "inventories", "tests/host", "stacks", "docs")
 
 OWNER = "Landbridge lab's releases (throw-away key) <release@landbridge.invalid>"
 

@@ -170,6 +170,6 @@ def is_small(path, target):
     folder, _, rest = path.partition("/")
     if folder == "cran":
         return not rest.startswith("binaries/") or rest.split("/")[1] == target or "/conda-" in path
-    if folder in ("rpm", "conda", "pypi"):
+    if folder in ("rpm", "conda", "pypi", "docs"):
         return rest.startswith(("keys/", "envs/", "requirements-", f"{target}/repodata/"))
     return not path.startswith("images/blobs/")

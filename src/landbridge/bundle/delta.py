@@ -35,7 +35,7 @@ from landbridge.files import link, need_space, put_in_place, recover, write_file
 NAME = "delta.json"
 METADATA = "metadata.tar.xz"
 FORMAT = 1
-_TEXTS = (".json", ".yml", ".yaml", ".lock", ".txt", ".html", ".xml", ".sh", "/PACKAGES")
+_TEXTS = (".json", ".yml", ".yaml", ".lock", ".txt", ".md", ".html", ".xml", ".sh", "/PACKAGES")
 _LARGEST_ABOUT = 1 << 20
 # Texts are held in memory; those of a bundle with 100 000 packages stay below it.
 _LARGEST_TEXTS = 1 << 30

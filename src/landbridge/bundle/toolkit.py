@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from landbridge.bundle import docs
 from landbridge.bundle.fetch import BUILT
 from landbridge.bundle.part import SEAL
 from landbridge.ecosystems import Learner
@@ -78,10 +79,13 @@ def make(artifact: Artifact, _sources: Sources, learner: Learner) -> None:
 
 
 def index(root: Path, lock: Lock, _learner: Learner) -> None:
-    """Write the hashed requirements of each Python."""
+    """Write the hashed requirements of each Python, and the documentation of our wheel."""
     for python in _PYTHONS:
         text = requirements(lock.of("toolkit"), python)
         write_file(root / "toolkit" / f"requirements-{python}.txt", text)
+    for artifact in lock.of("toolkit"):
+        if artifact.name == _OWN:
+            docs.write(root / artifact.path, root / docs.FOLDER)
 
 
 def toolkit_id(files: dict[str, str]) -> str:

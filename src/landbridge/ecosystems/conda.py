@@ -60,7 +60,7 @@ def resolve(stack: Stack, learner: Learner, kept: Kept | None = None) -> Part:
 
 
 def index(root: Path, lock: Lock, _learner: Learner) -> None:
-    """Write `repodata.json` of each subdir and the explicit list of each environment.
+    """Write the indexes of each subdir and the explicit list of each environment.
 
     The records are those that the solver saw, corrections of the channel included; made
     anew from the packages they would lack them.
@@ -68,12 +68,17 @@ def index(root: Path, lock: Lock, _learner: Learner) -> None:
     artifacts = lock.of("conda")
     if not artifacts:
         return
+    try:
+        from landbridge.ecosystems import _conda_shards  # noqa: PLC0415
+    except ImportError as error:
+        raise _lacking(error) from error
     platform = lowest(lock.targets)
     for subdir in (platform.conda_subdir, "noarch"):
         mine = [a for a in artifacts if subdir in a.targets]
         records = {a.file: a.record for a in mine}
         text = json.dumps(_repodata(subdir, records), indent=1, sort_keys=True) + "\n"
         write_file(root / CHANNEL / subdir / "repodata.json", text)
+        _conda_shards.write(root / CHANNEL / subdir, text)
     for name in lock.environments:
         write_file(root / explicit_list(name, platform.conda_subdir), explicit_text(name, lock))
 
@@ -174,12 +179,10 @@ def _index_file(channel: str, subdir: str, learner: Learner) -> Path | None:
 
 def _unpacked(url: str, learner: Learner) -> Path:
     """A .zst file of a source, unpacked once: the cache holds the newest one of each URL."""
-    # Nodes read bundles without it: it comes with the extra `build`.
     try:
         import zstandard  # noqa: PLC0415
     except ImportError as error:
-        mend = "pip install 'landbridge[build]'"
-        raise InputError("the distribution `zstandard` is not installed", mend) from error
+        raise _lacking(error) from error
     packed = learner.metadata(url)
     folder = learner.folder(f"repodata/{hashlib.sha256(url.encode()).hexdigest()[:16]}")
     file = folder / f"{sha256_of(packed)}.json"
@@ -197,6 +200,12 @@ def _unpacked(url: str, learner: Learner) -> Path:
         if older != file:
             older.unlink()
     return file
+
+
+def _lacking(error: ImportError) -> InputError:
+    """Nodes read bundles without what only building needs."""
+    mend = "pip install 'landbridge[build]'"
+    return InputError(f"the distribution `{error.name}` is not installed", mend)
 
 
 def _virtual_packages(platform: Platform) -> list[tuple[str, str, str]]:

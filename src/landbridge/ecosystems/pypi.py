@@ -1,8 +1,7 @@
-"""Wheels: resolved by pip for each Python, carried as a PEP 503 index with hashes."""
+"""Wheels: resolved by pip for each Python, carried as a simple index with hashes."""
 
 from __future__ import annotations
 
-import html
 import re
 import tarfile
 import tomllib
@@ -16,7 +15,7 @@ from pathlib import Path
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.version import Version
 
-from landbridge.ecosystems import Learner
+from landbridge.ecosystems import Learner, _simple_index
 from landbridge.ecosystems._pip import ConflictError, Item, canonical, project, report
 from landbridge.errors import SourceError
 from landbridge.files import sha256_of, write_file
@@ -55,19 +54,13 @@ def resolve(stack: Stack, learner: Learner, kept: Kept | None = None) -> Part:
 
 
 def index(root: Path, lock: Lock, _learner: Learner) -> None:
-    """Write the simple index and the hashed requirements of each Python.
-
-    Files lie beside their page, so that links stay relative.
-    """
+    """Write the simple index and the hashed requirements of each Python."""
     projects: dict[str, list[Artifact]] = {}
     for artifact in lock.of("pypi"):
         projects.setdefault(artifact.name, []).append(artifact)
     if not projects:
         return
-    for name, artifacts in projects.items():
-        links = [(f"{a.file}#sha256={a.sha256}", a.file) for a in artifacts]
-        write_file(root / SIMPLE / name / "index.html", _page(links))
-    write_file(root / SIMPLE / "index.html", _page((f"{name}/", name) for name in sorted(projects)))
+    _simple_index.write(root / SIMPLE, projects)
     pythons = {python for artifact in lock.of("pypi") for python in artifact.targets}
     for python in sorted(pythons):
         text = requirements(lock.of("pypi"), python)
@@ -316,11 +309,3 @@ def _artifact(item: Item, learner: Learner) -> Artifact:
 
 def _rank(artifact: Artifact) -> tuple[bool, Version]:
     return (artifact.build != BUILD_ONLY, Version(artifact.version))
-
-
-def _page(links: Iterable[tuple[str, str]]) -> str:
-    body = "\n".join(
-        f'<a href="{html.escape(href)}">{html.escape(text)}</a><br>' for href, text in links
-    )
-    head = '<meta name="pypi:repository-version" content="1.0">'
-    return f"<!DOCTYPE html>\n<html><head>{head}</head><body>\n{body}\n</body></html>\n"

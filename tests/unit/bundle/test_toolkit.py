@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import re
 import sys
 import tarfile
 import zipfile
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from landbridge.bundle import toolkit
+from landbridge.bundle import docs, toolkit
 from landbridge.bundle.fetch import Cache
 from landbridge.errors import InputError
 from landbridge.lock import Artifact, Kept, Lock, Part, merge
@@ -184,3 +185,12 @@ def test_our_own_wheel_is_built_the_same_each_time(tmp_path: Path) -> None:
         toolkit._build_wheel(tree, tmp_path / folder)
     one, two = (next((tmp_path / folder).iterdir()) for folder in ("one", "two"))
     assert one.read_bytes() == two.read_bytes()
+    docs.write(one, tmp_path / "docs")
+    pages = {path.name for path in (tree / "docs").glob("*.md")} | {"README.md", "images"}
+    assert {path.name for path in (tmp_path / "docs").iterdir()} == pages
+    assert {path.name for path in (tmp_path / "docs/images").iterdir()} == {
+        path.name for path in (tree / "docs/images").iterdir()
+    }
+    linked = re.findall(r"\]\(([a-z-]+\.md)\)", (tmp_path / "docs/README.md").read_text())
+    assert "architecture.md" in linked
+    assert set(linked) <= pages

@@ -22,10 +22,16 @@ FILES: dict[str, bytes | None] = {
     "cran/binaries/el10-x86_64/4.5/src/contrib/a_1.tar.gz": b"of another target",
     LOCK: b"@EXPLICIT\nnoarch/c.conda#" + b"0" * 64 + b"\n",
     "conda/noarch/repodata.json": b"{}",
+    "conda/noarch/repodata.json.zst": b"packed",
+    "conda/noarch/repodata_shards.msgpack.zst": b"names",
+    "conda/noarch/shards/ab.msgpack.zst": b"shard",
+    "docs/README.md": b"to be read",
     "images/index.json": b'{"manifests": []}',
     "images/blobs/sha256/ab": b"blob",
 }
 FAR = {"rpm/el9-x86_64/Packages/a.rpm", "conda/noarch/c.conda", "pypi/simple/d/d.whl"}
+# What only clients and browsers read.
+FAR |= {path for path in FILES if path.endswith((".zst", ".md"))}
 
 
 @pytest.fixture(scope="module")
@@ -205,4 +211,5 @@ def test_roles_bring_further_files(fleet: Fleet) -> None:
     assert fleet.fetch(**words)["changed"] is True
     for path in ("images/blobs/sha256/ab", "conda/noarch/c.conda", "conda/noarch/repodata.json"):
         assert (folder / path).read_bytes() == contents(fleet.folder / "bundle")[path]
+    assert list(folder.rglob("*.zst")) == []
     assert fleet.fetch(**words)["changed"] is False
