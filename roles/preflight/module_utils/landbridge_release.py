@@ -164,8 +164,8 @@ def signed_manifest(file, params, run):
 def is_small(path, target):
     """Whether a node needs a file itself, because no client fetches and checks it from a depot.
 
-    R checks nothing of what it fetches. By the metadata of RPMs check mode foresees what dnf will do,
-    before the node trusts the depot.
+    R checks nothing of what it fetches. By the metadata of RPMs check mode foresees what dnf will
+    do, before the node trusts the depot.
     """
     folder, _, rest = path.partition("/")
     if folder == "cran":
