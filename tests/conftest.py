@@ -1,12 +1,11 @@
 """How the tests share the machine's processors, and which of them take long."""
 
 import os
-from pathlib import Path
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-from tests.lab import paths
+from tests.lab import quick
 
 LONGEST = ("test_docker_switch.py", "test_scenarios.py", "test_team_notebook.py")
 SLOW_SECONDS = 60
@@ -35,10 +34,7 @@ class Slow:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Every Ansible is a quick one; the process that divides the work says what was slow."""
-    strategies = Path(__file__).parent / "lab" / "strategy"
-    os.environ["ANSIBLE_STRATEGY_PLUGINS"] = str(strategies)
-    os.environ["ANSIBLE_STRATEGY"] = "linear_lab"
-    os.environ["LANDBRIDGE_LAB_TEMPLATES"] = str(paths.cache() / "templates")
+    os.environ |= quick.environment("linear_lab")
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Slow(config))
 

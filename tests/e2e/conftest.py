@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.lab import bundle as lab_bundle
-from tests.lab import inventory, nodes, paths, podman
+from tests.lab import inventory, nodes, paths, podman, quick
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -65,7 +65,7 @@ def until(done: Callable[[], Any], what: str) -> None:
 def mitogen_environment() -> dict[str, str]:
     """Variables that let Ansible reach nodes through Mitogen instead of plain SSH."""
     return {
-        "ANSIBLE_STRATEGY": "mitogen_lab",
+        **quick.environment("mitogen_lab"),
         # Mitogen reads this instead of what the inventory tells ssh; a node's key is always new.
         "ANSIBLE_HOST_KEY_CHECKING": "false",
     }

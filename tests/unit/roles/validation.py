@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from tests.lab import quick
 from tests.unit.roles.modules import ROLES
 
 Task = dict[str, Any]
@@ -94,7 +95,7 @@ class Validation:
             "ANSIBLE_MODULE_UTILS": str(self.role / "module_utils"),
             "ANSIBLE_FILTER_PLUGINS": str(self.role / "filter_plugins"),
             "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
-            "ANSIBLE_STRATEGY": "mitogen_lab",
+            **quick.environment("mitogen_lab"),
         }
         ansible = Path(sys.executable).with_name("ansible-playbook")
         command = [ansible, "-i", "localhost,", "-c", "local", folder / "playbook.yml"]
