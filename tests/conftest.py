@@ -19,8 +19,8 @@ class Stories(LoadScopeScheduling):
         return nodeid if file.endswith("/test_scenarios.py") else file
 
 
-class Slow:
-    """Says how long a test was that took long: a log that breaks off tells what had ended."""
+class Told:
+    """Says at once what failed, and how long it was what took long, for a log that breaks off."""
 
     def __init__(self, config: pytest.Config) -> None:
         self.plugins = config.pluginmanager
@@ -28,15 +28,16 @@ class Slow:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Print it, set-up and tear-down by themselves."""
         terminal = self.plugins.get_plugin("terminalreporter")
-        if terminal and report.duration >= SLOW_SECONDS:
-            terminal.write_line(f" {report.duration:.0f} s: {report.nodeid} ({report.when})")
+        if terminal and (report.failed or report.duration >= SLOW_SECONDS):
+            what = f"{report.nodeid} ({report.when} {report.outcome})"
+            terminal.write_line(f" {report.duration:.0f} s: {what}")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Every Ansible is a quick one; the process that divides the work says what was slow."""
+    """Every Ansible is a quick one; the process that divides the work tells what is to be told."""
     os.environ |= quick.environment("linear_lab")
     if not hasattr(config, "workerinput"):
-        config.pluginmanager.register(Slow(config))
+        config.pluginmanager.register(Told(config))
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Stories:

@@ -19,8 +19,8 @@ ROOT = Path(__file__).parents[2]
 # Nothing but a part of `default`, for who works on one role: with its variables, on its nodes.
 PARTS = {"conda", "repositories"}
 SCENARIOS = sorted({p.parent.name for p in (ROOT / "molecule").glob("*/molecule.yml")} - PARTS)
-# Steps of `test`, each by itself; those that write over plain SSH.
-PLAIN = {"r": ("converge",)}
+# Steps of `test`, each by itself (`create` prepares as well); those that write over plain SSH.
+PLAIN = {"r": ("create", "converge")}
 STEPS = ("create", "check", "converge", "idempotence", "side-effect", "verify")
 
 
