@@ -237,7 +237,8 @@ def _wait_running(name: str) -> None:
     deadline = time.monotonic() + _BOOT_SECONDS
     state = ""
     while time.monotonic() < deadline:
-        done = podman.run("exec", name, "systemctl", "is-system-running", "--wait", check=False)
+        # Not with --wait, which may miss the end of the boot and then waits for ever.
+        done = podman.run("exec", name, "systemctl", "is-system-running", check=False)
         state = done.stdout.strip() or done.stderr.strip()
         if state == "running":
             return

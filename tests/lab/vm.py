@@ -125,7 +125,7 @@ def _drive(image: Path) -> str:
 def _wait(machine: Machine, process: subprocess.Popen[bytes]) -> None:
     deadline, state = time.monotonic() + _BOOT_SECONDS, ""
     while time.monotonic() < deadline and process.poll() is None:
-        state = machine.run("systemctl is-system-running --wait").stdout.strip()
+        state = machine.run("systemctl is-system-running").stdout.strip()
         if state == "running":
             return
         if state == "degraded":

@@ -14,6 +14,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ REPOSITORY_FOLDERS = (Path("/etc/yum.repos.d"), Path("/etc/landbridge/repositori
 PROMISES = Path("/etc/landbridge/promises")
 EGRESS_COUNTER = ["counter", "inet", "landbridge_egress", "outside"]
 BOOT_SECONDS = 60
+BOOTING = ("initializing", "starting")
 
 
 def output(*command: str) -> str:
@@ -53,14 +55,22 @@ def rpms() -> dict[str, list[str]]:
     return found
 
 
-def systemd() -> dict[str, Any]:
-    """State of the system (a boot under way is awaited) and of every loaded unit."""
-    state = subprocess.run(
-        ["timeout", str(BOOT_SECONDS), "systemctl", "is-system-running", "--wait"],
+def system_state() -> str:
+    """What systemd says; its --wait may miss the end of a boot, and then waits for ever."""
+    asked = subprocess.run(
+        ["systemctl", "is-system-running"],
         capture_output=True,
         text=True,
         check=False,  # exits with 1 for every state but running
-    ).stdout.strip()
+    )
+    return asked.stdout.strip()
+
+
+def systemd() -> dict[str, Any]:
+    """State of the system (a boot under way is awaited) and of every loaded unit."""
+    deadline = time.monotonic() + BOOT_SECONDS
+    while (state := system_state()) in BOOTING and time.monotonic() < deadline:
+        time.sleep(0.5)
     listing = output("systemctl", "list-units", "--all", "--plain", "--no-legend", "--full")
     units = {}
     for line in listing.splitlines():
