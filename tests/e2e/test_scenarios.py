@@ -21,7 +21,7 @@ PARTS = {"conda", "repositories"}
 SCENARIOS = sorted({p.parent.name for p in (ROOT / "molecule").glob("*/molecule.yml")} - PARTS)
 # Steps of `test`, each by itself (`create` prepares as well); those that write over plain SSH.
 PLAIN = {"r": ("create", "converge")}
-STEPS = ("create", "check", "converge", "idempotence", "side-effect", "verify")
+STEPS = ("destroy", "create", "check", "converge", "idempotence", "side-effect", "verify")
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)

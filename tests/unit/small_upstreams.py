@@ -112,6 +112,15 @@ def index_channel(channel: Path) -> None:
     tool(sys.executable, "-c", code, channel)
 
 
+def conda_channel(folder: Path) -> Path:
+    """A channel in which app and other need lib."""
+    conda_package(folder, "linux-64", "app", "1.0", "lib >=1")
+    conda_package(folder, "linux-64", "other", "1.0", "lib")
+    conda_package(folder, "noarch", "lib", "1.0")
+    index_channel(folder)
+    return folder
+
+
 def cran_mirror(folder: Path, stanzas: dict[str, dict[str, str]]) -> None:
     contrib = folder / "src/contrib"
     texts = []

@@ -30,7 +30,9 @@ _compile, _compile_expression = _Environment.compile, _Environment.compile_expre
 def _remembered(self: Any, source: Any, *words: Any, **named: Any) -> CodeType:
     """Code of a template as it was compiled once. Nothing is evaluated by compiling: Ansible has
     switched Jinja's optimizer off, so the code follows from the text and the settings alone."""
-    text = source if isinstance(source, str) else self.lab_expression
+    text = source if isinstance(source, str) else getattr(self, "lab_expression", None)
+    if text is None:
+        return _compile(self, source, *words, **named)  # type: ignore[no-any-return]
     context = _jinja_bits._TemplateCompileContext.current(optional=True)
     settings = (
         *(self.variable_start_string, self.variable_end_string, self.block_start_string),
@@ -54,7 +56,10 @@ def _remembered(self: Any, source: Any, *words: Any, **named: Any) -> CodeType:
 def _told(self: Any, source: str, *words: Any, **named: Any) -> Any:
     """What is compiled is then a tree, which does not say its text."""
     self.lab_expression = source
-    return _compile_expression(self, source, *words, **named)
+    try:
+        return _compile_expression(self, source, *words, **named)
+    finally:
+        self.lab_expression = None
 
 
 _FOLDER.mkdir(parents=True, exist_ok=True)

@@ -12,17 +12,12 @@ from landbridge.errors import InputError, SourceError
 from landbridge.lock import Artifact, Kept, Lock, Part, merge
 from landbridge.stack import Stack
 from tests.lab.serve import static
-from tests.unit.small_upstreams import conda_package, index_channel
+from tests.unit.small_upstreams import conda_channel, conda_package, index_channel
 
 
 @pytest.fixture
 def channel(tmp_path: Path) -> Path:
-    folder = tmp_path / "channel"
-    conda_package(folder, "linux-64", "app", "1.0", "lib >=1")
-    conda_package(folder, "linux-64", "other", "1.0", "lib")
-    conda_package(folder, "noarch", "lib", "1.0")
-    index_channel(folder)
-    return folder
+    return conda_channel(tmp_path / "channel")
 
 
 @pytest.fixture

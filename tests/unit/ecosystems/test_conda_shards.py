@@ -18,7 +18,7 @@ from landbridge.errors import InputError
 from landbridge.lock import Lock, merge
 from landbridge.stack import Stack
 from tests.lab.serve import static
-from tests.unit.small_upstreams import conda_package, index_channel, tool
+from tests.unit.small_upstreams import conda_channel, tool
 
 # Which index the gateway is to read, then the URLs that it found.
 SOLVE = """
@@ -35,11 +35,7 @@ os._exit(0)
 
 @pytest.fixture
 def lock(tmp_path: Path) -> Lock:
-    channel = tmp_path / "channel"
-    conda_package(channel, "linux-64", "app", "1.0", "lib >=1")
-    conda_package(channel, "linux-64", "other", "1.0", "lib")
-    conda_package(channel, "noarch", "lib", "1.0")
-    index_channel(channel)
+    channel = conda_channel(tmp_path / "channel")
     environments = {"one": {"packages": ["app"]}, "two": {"packages": ["other"]}}
     stack = Stack.model_validate(
         {
