@@ -2,37 +2,22 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Literal
 
-import pytest
-
+from landbridge import checking
+from landbridge.checking import Check, Share
 from landbridge.errors import InputError, NodeError
-from landbridge.facts.node import Node, nodes_of
+from landbridge.facts.node import Nodes
 from landbridge.files import scratch, write_file
 
-# How `tests/host/conftest.py` gets the nodes to check.
-NODES = pytest.StashKey[list[Node]]()
-
-Outcome = Literal["passed", "failed", "skipped"]
-
-
-@dataclass(frozen=True)
-class Check:
-    """One check of one node; `message` is empty unless it failed."""
-
-    host: str
-    area: str
-    name: str
-    outcome: Outcome
-    seconds: float
-    message: str = ""
-
+# Processes; a check waits for its node most of the time.
+_AT_ONCE = 10
 
 Seen = Callable[[Check, int], None]
 
@@ -52,7 +37,7 @@ def verify(
     junit: Path | None = None,
     seen: Seen = lambda _check, _total: None,
 ) -> list[Check]:
-    """Run the host checks.
+    """Run the host checks, of several nodes at the same time.
 
     Args:
         content: the content root.
@@ -64,7 +49,7 @@ def verify(
         seen: called after each check with it and the number of all.
 
     Returns:
-        The results, in the order of the checks.
+        The results by node, those of each in the order of the checks.
 
     Raises:
         InputError: an area or the inventory does not exist.
@@ -75,95 +60,63 @@ def verify(
         raise InputError(f"inventory {inventory} does not exist", "give an inventory's path")
     # pytest's options for developers are none of these checks' business.
     with _variables({**environment, "PYTEST_ADDOPTS": ""}), scratch() as folder:
-        nodes = list(nodes_of(inventory, pattern))
-        _take_snapshots(nodes)
-        collector = _Collector(nodes, seen)
-        report = folder / "junit.xml"
-        options = ["-p", "no:terminal", "--import-mode=importlib", f"--junitxml={report}"]
-        status = pytest.main([*options, *files], plugins=[collector])
-        if status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) or collector.broken:
-            raise NodeError("\n".join(collector.broken) or f"pytest ended with {status!r}")
+        nodes = Nodes.of(inventory)
+        names = nodes.names(pattern)
+        reports = [folder / f"{number}.xml" for number in range(min(len(names), _AT_ONCE))]
+        shares = [
+            Share(nodes, tuple(names[number :: len(reports)]), tuple(files), report)
+            for number, report in enumerate(reports)
+        ]
+        checks = _run(shares, seen)
         if junit is not None:
-            write_file(junit, report.read_bytes())
-    return collector.checks
+            write_file(junit, _merged(reports))
+    return sorted(checks, key=lambda check: check.host)
 
 
-# Without eq, because pytest wants to hash its plugins.
-@dataclass(eq=False)
-class _Collector:
-    """A pytest plugin: reports of set-up, call and tear-down become one `Check`."""
-
-    nodes: list[Node]
-    seen: Seen
-    checks: list[Check] = field(default_factory=list)
-    broken: list[str] = field(default_factory=list)
-    total: int = 0
-    reports: list[pytest.TestReport] = field(default_factory=list)
-
-    def pytest_configure(self, config: pytest.Config) -> None:
-        config.stash[NODES] = self.nodes
-
-    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        if report.failed:
-            self.broken.append(f"{report.nodeid}: {report.longreprtext}")
-
-    def pytest_internalerror(self, excrepr: object) -> None:
-        self.broken.append(str(excrepr))
-
-    def pytest_collection_finish(self, session: pytest.Session) -> None:
-        self.total = len(session.items)
-        for item in session.items:
-            item.user_properties += _properties(item)
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        self.reports.append(report)
-        if report.when == "teardown":
-            check = _check(self.reports)
-            self.reports = []
-            self.checks.append(check)
-            self.seen(check, self.total)
-
-
-def _properties(item: pytest.Item) -> list[tuple[str, object]]:
-    """Host, area and name of a check; JUnit XML carries them too."""
-    callspec = getattr(item, "callspec", None)
-    parameters = callspec.params if callspec else {}
-    node = str(parameters.get("node") or parameters.get("any_node") or "-")
-    name = item.name.removeprefix("test_").replace(f"[{node}]", "").replace(f"[{node}-", "[")
-    area = item.path.stem.removeprefix("test_")
-    return [("host", node), ("area", area), ("check", name.replace("_", " "))]
+def _run(shares: Sequence[Share], seen: Seen) -> list[Check]:
+    """Check every share in a process of its own."""
+    context = multiprocessing.get_context("spawn")
+    totals: dict[Connection, int] = {}
+    checks: list[Check] = []
+    wrong: list[str] = []
+    shown, left = 0, set[Connection]()
+    for share in shares:
+        here, there = context.Pipe(duplex=False)
+        context.Process(target=checking.run, args=(share, there)).start()
+        there.close()
+        left.add(here)
+    while left:
+        for connection in left.intersection(wait(list(left))):
+            try:
+                message: checking.Message = connection.recv()
+            except EOFError:
+                left.remove(connection)
+                totals.setdefault(connection, 0)
+                continue
+            if isinstance(message, int):
+                totals[connection] = message
+            elif isinstance(message, Check):
+                checks.append(message)
+            else:
+                wrong.append(message)
+        # The number of all is known when every process has counted its own.
+        if len(totals) == len(shares):
+            for check in checks[shown:]:
+                seen(check, sum(totals.values()))
+            shown = len(checks)
+    if wrong or not all(totals.values()) or len(checks) < sum(totals.values()):
+        said = "\n".join(dict.fromkeys(wrong))
+        raise NodeError(said or "a process that checks nodes has ended before its time")
+    return checks
 
 
-def _check(reports: list[pytest.TestReport]) -> Check:
-    properties = dict(reports[0].user_properties)
-    failed = [report for report in reports if report.failed]
-    skipped = any(report.skipped for report in reports)
-    return Check(
-        host=str(properties["host"]),
-        area=str(properties["area"]),
-        name=str(properties["check"]),
-        outcome="failed" if failed else "skipped" if skipped else "passed",
-        seconds=round(sum(report.duration for report in reports), 2),
-        message="\n".join(_words(report) for report in failed),
-    )
-
-
-def _words(report: pytest.TestReport) -> str:
-    """What an assertion said, without the traceback."""
-    crash = getattr(report.longrepr, "reprcrash", None)
-    text = str(crash.message) if crash else report.longreprtext
-    return text.removeprefix("landbridge.errors.NodeError: ").removeprefix("AssertionError: ")
-
-
-def _take_snapshots(nodes: list[Node]) -> None:
-    """Gather from all nodes at once; a failure is reported by the checks of area `node`."""
-
-    def take(node: Node) -> None:
-        with suppress(NodeError):
-            _ = node.facts
-
-    with ThreadPoolExecutor(max_workers=10) as pool:
-        list(pool.map(take, nodes))
+def _merged(reports: Sequence[Path]) -> bytes:
+    """One JUnit report of all."""
+    root = ET.Element("testsuites")
+    for report in reports:
+        root.extend(ET.parse(report).getroot())  # noqa: S314 - pytest has written it here
+    text: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
+    return text
 
 
 def _files(content: Path, only: list[str]) -> list[str]:

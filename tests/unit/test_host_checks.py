@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from landbridge.checking import NODES
 from landbridge.content import content_root
 from landbridge.facts.node import Node
-from landbridge.verify import NODES
 from tests.unit.facts.test_node import SNAPSHOT, Host
 
 CONTENT = {

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from landbridge.checking import Check
 from landbridge.content import content_root
 from landbridge.errors import InputError, NodeError
 from landbridge.run.command import ansible_environment
-from landbridge.verify import Check, areas, verify
+from landbridge.verify import areas, verify
 
-pytestmark = pytest.mark.usefixtures("forget_checks")
 OWN = ansible_environment(content_root(), Path(sys.prefix), os.environ)
 CONFTEST = """
-from landbridge.verify import NODES
+from landbridge.checking import NODES
 
 def pytest_generate_tests(metafunc):
     if "any_node" in metafunc.fixturenames:
@@ -51,11 +51,11 @@ def test_every_check_is_host_area_name_and_outcome(content: Path, inventory: Pat
     told = [(c.host, c.area, c.name, c.outcome) for c in checks]
     assert told == [
         ("a", "disk", "has room", "passed"),
-        ("b", "disk", "has room", "failed"),
         ("a", "node", "answers", "passed"),
+        ("b", "disk", "has room", "failed"),
         ("b", "node", "answers", "passed"),
     ]
-    assert checks[1].message.startswith("full")
+    assert checks[2].message.startswith("full")
     assert [number for _, number in seen] == [4] * 4
 
 
@@ -100,6 +100,34 @@ def test_a_broken_check_file_is_an_error_not_a_pass(content: Path, inventory: Pa
     add(content, "broken", "import nothing_of_this_name\n")
     with pytest.raises(NodeError, match="nothing_of_this_name"):
         verify(content, inventory, environment=OWN)
+
+
+def test_a_killed_process_is_an_error_not_a_pass(content: Path, inventory: Path) -> None:
+    kill = "os.kill(os.getpid(), 9)"
+    add(content, "fatal", f"import os\n\ndef test_it(any_node):\n    {kill}\n")
+    with pytest.raises(NodeError, match="ended before its time"):
+        verify(content, inventory, environment=OWN)
+
+
+def test_nodes_are_checked_at_the_same_time(content: Path, inventory: Path, tmp_path: Path) -> None:
+    add(
+        content,
+        "meeting",
+        f"""
+        import time
+        from pathlib import Path
+
+        def test_the_other_comes(any_node):
+            met = Path({str(tmp_path)!r})
+            (met / f"met-{{any_node}}").touch()
+            deadline = time.monotonic() + 60
+            while len(list(met.glob("met-*"))) < 2:
+                assert time.monotonic() < deadline, "alone"
+                time.sleep(0.01)
+        """,
+    )
+    checks = verify(content, inventory, environment=OWN, only=["meeting"])
+    assert {check.outcome for check in checks} == {"passed"}
 
 
 def test_unknown_area_and_host_are_named(content: Path, inventory: Path) -> None:

@@ -15,12 +15,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from landbridge.checking import Check
 from landbridge.cli.options import Inventory
 from landbridge.content import content_root
 from landbridge.errors import NodeError
 from landbridge.run.command import ansible_environment
 from landbridge.run.history import record
-from landbridge.verify import Check
 from landbridge.verify import verify as run_checks
 
 LOCAL = "local"

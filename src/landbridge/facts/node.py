@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -120,29 +121,62 @@ class Node:
         return json.loads(self.output(*command, user=user))
 
 
-def nodes_of(inventory: Path, pattern: str = "all") -> Iterable[Node]:
-    """The nodes of an inventory.
+@dataclass(frozen=True)
+class Nodes:
+    """The nodes of an inventory, which Ansible has read once.
 
-    Args:
-        inventory: an inventory's file or folder; `landbridge_depot` of a host says where its
-            depot is.
-        pattern: a host or a group.
-
-    Raises:
-        NodeError: the inventory cannot be read, or no host matches.
+    Attributes:
+        inventory: its file or folder.
+        read: what `ansible-inventory --list` says of it.
     """
-    runner = AnsibleRunner.get_runner(str(inventory))
-    try:
-        names = runner.get_hosts(pattern)
-    except (AssertionError, RuntimeError) as error:
-        raise NodeError(
-            f"{inventory}: {error}", "see `ansible-inventory --list -i PATH`"
-        ) from error
-    if not names:
-        raise NodeError(f"{inventory}: no host or group matches {pattern!r}")
-    for name in names:
-        host = testinfra.get_host(f"ansible://{name}", ansible_inventory=str(inventory))
-        variables = runner.get_variables(name)
+
+    inventory: Path
+    read: dict[str, Any]
+
+    @classmethod
+    def of(cls, inventory: Path) -> Nodes:
+        """Read an inventory; `landbridge_depot` of a host says where its depot is.
+
+        Raises:
+            NodeError: Ansible cannot read it.
+        """
+        try:
+            return cls(inventory, AnsibleRunner(str(inventory)).inventory)
+        except (AssertionError, RuntimeError) as error:
+            raise _unreadable(inventory, error) from error
+
+    def names(self, pattern: str = "all") -> list[str]:
+        """Names of hosts, sorted.
+
+        Args:
+            pattern: a host or a group.
+
+        Raises:
+            NodeError: no host matches.
+        """
+        try:
+            names: list[str] = self._runner.get_hosts(pattern)
+        except RuntimeError as error:
+            raise _unreadable(self.inventory, error) from error
+        if not names:
+            raise NodeError(f"{self.inventory}: no host or group matches {pattern!r}")
+        return names
+
+    def node(self, name: str) -> Node:
+        """One of them."""
+        variables = self._runner.get_variables(name)
+        host = testinfra.get_host(f"ansible://{name}", ansible_inventory=str(self.inventory))
         # As in site.yml: all nodes, unless the group `hub` names them.
         is_hub = name in variables["groups"].get("hub", [name])
-        yield Node(name, host, variables.get("landbridge_depot", DEPOT), is_hub=is_hub)
+        return Node(name, host, variables.get("landbridge_depot", DEPOT), is_hub=is_hub)
+
+    @property
+    def _runner(self) -> AnsibleRunner:
+        """The one that testinfra's connections ask as well; it need not read again."""
+        runner = AnsibleRunner.get_runner(str(self.inventory))
+        runner.inventory = self.read
+        return runner
+
+
+def _unreadable(inventory: Path, error: Exception) -> NodeError:
+    return NodeError(f"{inventory}: {error}", "see `ansible-inventory --list -i PATH`")
