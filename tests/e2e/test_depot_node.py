@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
@@ -24,12 +25,13 @@ from landbridge.bundle import manifest
 from tests.e2e.conftest import BIN, Ended, LabNode, linked, must, run
 from tests.e2e.test_clients import SOLVE_AND_INSTALL
 from tests.lab import bundle as lab_bundle
-from tests.lab import holder, inventory, nodes, paths, podman
+from tests.lab import docker_ce, holder, inventory, nodes, paths, podman
 from tests.lab.authority import authority
 
 CA, PEM = "/etc/pki/lab-ca.pem", "/etc/pki/lab.pem"
 PORT = 8443
 OWN = "/var/lib/landbridge/depot"
+USER, PASSWORD = "alice", "its:own/word"
 IMAGE = "localhost/tools/busybox"
 SOLVE = SOLVE_AND_INSTALL.replace('["python", "numpy"]', '["python"]')
 
@@ -212,6 +214,11 @@ def with_skopeo(site: Site, _folder: Path) -> Ended:
     return site.node.run(f"rm -rf /t; skopeo copy -q {source} dir:/t && test -f /t/manifest.json")
 
 
+def with_docker(site: Site, _folder: Path) -> Ended:
+    pull = f"docker pull -q depot:{PORT}/{IMAGE}@{digest(site)}"
+    return site.depot.run(f"docker image ls -q | xargs -r docker image rm -f >/dev/null; {pull}")
+
+
 # Each with what it says of a file that is not what its index or its name promises.
 REASONS: dict[Callable[[Site, Path], Ended], str] = {
     with_dnf: "checksum doesn't match",
@@ -220,9 +227,20 @@ REASONS: dict[Callable[[Site, Path], Ended], str] = {
     with_rattler: "hash mismatch",
     with_podman: "config.json digest",
     with_skopeo: "Digest did not match",
+    with_docker: "verification failed for digest",
 }
 
 
+@pytest.fixture(scope="module")
+def docker(site: Site) -> None:
+    """Docker itself, for who has not replaced it yet; on the depot, which has no Podman."""
+    docker_ce.install("depot")
+    trusted = f"/etc/docker/certs.d/depot:{PORT}"
+    must(site.depot.run(f"mkdir -p {trusted}; cp {CA} {trusted}/ca.crt"))
+    must(site.depot.run("systemctl start docker.service"))
+
+
+@pytest.mark.usefixtures("docker")
 @pytest.mark.parametrize("client", REASONS)
 def test_a_real_client_fetches(
     site: Site, tmp_path: Path, client: Callable[[Site, Path], Ended]
@@ -240,6 +258,28 @@ def test_a_part_of_a_file_can_be_had(site: Site) -> None:
     url = site.url("manifest.json")
     part = must(site.here("curl", "-s", "--cacert", site.ca, "--range", "2-9", url))
     assert part == (site.root / "manifest.json").read_text()[2:10]
+
+
+def test_what_a_client_has_is_not_sent_again(site: Site) -> None:
+    words = ["curl", "-s", "--cacert", site.ca, "-o", "/dev/null"]
+    words += ["-w", "%{http_code} %header{etag}"]
+    url = site.url("manifest.json")
+    code, etag = must(site.here(*words, url)).split()
+    assert code == "200"
+    assert must(site.here(*words, "--header", f"If-None-Match: {etag}", url)).split()[0] == "304"
+
+
+def test_one_client_has_so_many_connections_and_no_more(site: Site) -> None:
+    large = max(site.root.rglob("*.conda"), key=lambda file: file.stat().st_size)
+    asked, allowed = 80, 64
+    words = ["--parallel", "--parallel-immediate", "--parallel-max", str(asked)]
+    words += ["--cacert", str(site.ca), "--limit-rate", "1k", "--max-time", "10"]
+    one = ["-o", "/dev/null", site.url(str(large.relative_to(site.root)))]
+    # Those that are served end with curl's time.
+    said = site.here("curl", "-s", *words, "-w", "%{http_code}\n", *(one * asked)).output
+    codes = Counter(said.split())
+    assert set(codes) == {"200", "429"}
+    assert codes["200"] == allowed
 
 
 def got(site: Site, path: str, *options: str) -> tuple[str, str]:
@@ -443,3 +483,41 @@ def test_who_shows_no_certificate_is_refused(site: Site) -> None:
     # Root's dnf and landbridge show the node's.
     must(site.node.run("dnf clean metadata && dnf makecache"))
     must(site.apply("reader", "preflight"))
+
+
+@pytest.mark.usefixtures("mitogen")
+def test_a_password_says_who_it_is_as_well(site: Site) -> None:
+    known = [{"name": name, "hash": hashed(PASSWORD)} for name in ("reader", USER)]
+    given = {"landbridge_depot_readers": "authenticated", "depot_users": known}
+    must(site.apply("depot", "depot", "--extra-vars", json.dumps(given)))
+    given |= {"landbridge_depot_user": "reader", "landbridge_depot_password": PASSWORD}
+    given |= dict.fromkeys(("client_certificate", "client_key"), "")
+    told = {f"landbridge_depot_{key}" if "client" in key else key: v for key, v in given.items()}
+    said = must(site.apply("reader", "preflight,repositories", "--extra-vars", json.dumps(told)))
+    assert PASSWORD not in said
+    must(site.node.run("dnf clean metadata && dnf makecache"))
+    held = must(site.node.run(f"grep -rlF '{PASSWORD}' /etc")).split()
+    modes = must(site.node.run(f"stat -c '%U %a' {' '.join(held)}")).splitlines()
+    assert set(modes) == {"root 600"}
+    assert report(site, "reader", f"-u 'reader:{PASSWORD}'") in ("201", "204")
+    assert report(site, "other", f"-u 'reader:{PASSWORD}'") == "403"
+    test_host_checks_hold_both_to_their_promises(site)
+
+
+def test_a_user_reads_it_with_a_password_of_his_own(site: Site) -> None:
+    pip = f"python3 $(ls {OWN}/current/toolkit/wheels/pip-*.whl)/pip"
+    fetch = f"runuser -u {USER} -- sh -c 'cd && {pip} download -q --no-deps --no-input tabulate'"
+    must(site.node.run(f"useradd -m {USER}"))
+    assert site.node.run(fetch).code != 0
+    netrc = f"machine depot login {USER} password {PASSWORD}"
+    must(site.node.run(f"umask 077; echo '{netrc}' >~{USER}/.netrc; chown {USER}: ~{USER}/.netrc"))
+    must(site.node.run(fetch))
+    assert "tabulate" in must(site.node.run(f"ls ~{USER}"))
+    assert any(r["who"] == USER and "/tabulate-" in r["request"] for r in requests(site))
+
+
+def hashed(password: str) -> str:
+    """As the documentation says."""
+    command = ["openssl", "passwd", "-6", "-stdin"]
+    done = subprocess.run(command, input=password, capture_output=True, text=True, check=True)
+    return done.stdout.strip()

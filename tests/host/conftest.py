@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
+from landbridge.checking import NODES
 from landbridge.errors import NodeError
 from landbridge.facts.node import Node
-from landbridge.verify import NODES
 
 USER = "landbridge-check"
 R_CHECKED = ("rmarkdown", "reticulate")
@@ -29,8 +29,10 @@ def packet_counter(node: Node) -> list[str]:
 
 
 def environments(node: Node) -> list[dict[str, Any]]:
-    """The conda environments of the bundle."""
-    return list(node.content["conda"]["environments"])
+    """The conda environments that the node is to have: all of the bundle, or those promised."""
+    bundled: list[dict[str, Any]] = node.content["conda"]["environments"]
+    promised = node.promised("conda").get("environments")
+    return [e for e in bundled if promised is None or e["name"] in promised]
 
 
 def python_environments(node: Node) -> list[dict[str, Any]]:
@@ -106,6 +108,17 @@ def signature(node: Node) -> list[str]:
     """The bundle's signature, where it has one."""
     file = f"{node.facts.depot.path}/manifest.json.asc"
     return [ONCE] if node.run("test", "-f", file).rc == 0 else []
+
+
+def depot_for(readers: str) -> Callable[[Node], list[str]]:
+    """The depot that the node's package managers read, where these may read it."""
+
+    def found(node: Node) -> list[str]:
+        # A node whose role repositories has not ended has the bundle's directory.
+        allowed = node.promised("repositories").get("readers", "everyone")
+        return [ONCE] if allowed == readers else []
+
+    return found
 
 
 def podman(node: Node) -> list[str]:
@@ -247,6 +260,8 @@ THINGS: dict[str, Callable[[Node], list[Any]]] = {
     "publishing_quadlet": quadlets_with("Container Pod", "PublishPort"),
     "updated_quadlet": quadlets_with("Container", "AutoUpdate"),
     "signature": signature,
+    "open_depot": depot_for("everyone"),
+    "closed_depot": depot_for("authenticated"),
     "walls": lambda node: [ONCE] if node.promised("firewall") else [],
     "anchor": of_trust("certificates"),
     "trust_environment": of_trust("environment"),

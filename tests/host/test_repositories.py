@@ -72,6 +72,7 @@ def pip(node: Node, *arguments: str, user: str) -> str:
     return node.output(python, f"{wheel}/pip", *arguments, user=user)
 
 
+@pytest.mark.usefixtures("open_depot")
 def test_pip_gets_a_wheel_from_the_depot(node: Node, user: str) -> None:
     project = node.facts.depot.pure_wheels[0]
     flags = ["--dry-run", "--no-deps", "--ignore-installed", "--target=/nonexistent"]
@@ -93,8 +94,19 @@ def test_conda_clients_know_the_depot_only(node: Node) -> None:
     assert pixi["default-channels"] == [channel]
 
 
-def test_conda_channel_is_readable(node: Node, user: str) -> None:
+def curl(node: Node, path: str, *options: str, user: str) -> str:
+    """What a user who shows nothing gets of the depot."""
     words = ["--cacert", ca] if (ca := node.promised("repositories")["ca"]) else []
-    url = f"{source(node)}/conda/noarch/repodata.json"
-    index = node.output("curl", "--silent", "--fail", *words, url, user=user)
+    return node.output("curl", "--silent", *words, *options, f"{source(node)}/{path}", user=user)
+
+
+@pytest.mark.usefixtures("open_depot")
+def test_conda_channel_is_readable(node: Node, user: str) -> None:
+    index = curl(node, "conda/noarch/repodata.json", "--fail", user=user)
     assert "packages.conda" in json.loads(index)
+
+
+@pytest.mark.usefixtures("closed_depot")
+def test_the_depot_refuses_users_who_show_nothing(node: Node, user: str) -> None:
+    status = ("--output", "/dev/null", "--write-out", "%{http_code}")
+    assert curl(node, "conda/noarch/repodata.json", *status, user=user) == "401"
