@@ -178,6 +178,8 @@ def test_what_is_not_wanted_any_more_goes(node: LabNode, peer: LabNode) -> None:
 
 DECLARED, HIDDEN, NARROW, PUBLISHED = 9000, 9001, 9002, 9003
 IMAGE = "localhost/tools/busybox:1"
+# Node and peer by IPv6, and a port that only the peer has.
+NODE_6, PEER_6, OTHER_6 = "fd00:6c62::1", "fd00:6c62::2", 9004
 # The hub need not run to declare its port; something else listens there.
 WALLS = {
     "preflight_ports": [],
@@ -188,9 +190,13 @@ WALLS = {
 
 
 @pytest.fixture(scope="module")
-def listening(node: LabNode) -> LabNode:
+def listening(node: LabNode, peer: LabNode) -> LabNode:
     """The node with servers on its ports, one of them in a container of root's."""
-    serve = "systemd-run --quiet python3 -m http.server --directory /srv"
+    for each, address in ((node, NODE_6), (peer, PEER_6)):
+        on = "sysctl -qw net.ipv6.conf.eth0.disable_ipv6=0"
+        must(each.run(f"{on} && ip -6 address add {address}/64 dev eth0 nodad"))
+    serve = "systemd-run --quiet python3 -m http.server --bind :: --directory /srv"
+    must(peer.run(f"{serve} {OTHER_6}"))
     web = f"podman run -q -d --name web -p {PUBLISHED}:80 {IMAGE} httpd -f -p 80 -h /etc"
     must(
         node.run(
@@ -217,12 +223,20 @@ def from_peer(peer: LabNode, node: LabNode) -> set[int]:
     return reach(peer, nodes.find(node.name).host, *ports)
 
 
+def by_ipv6(peer: LabNode) -> set[int]:
+    """The same by IPv6, which the network of root's containers does not speak."""
+    return reach(peer, NODE_6, 22, DECLARED, HIDDEN, NARROW)
+
+
 def test_only_declared_ports_are_open(listening: LabNode, peer: LabNode) -> None:
-    all_ports = {22, DECLARED, HIDDEN, NARROW, PUBLISHED}
-    assert from_peer(peer, listening) == all_ports
-    narrow = WALLS | {"firewall_extra": [{"port": NARROW, "sources": ["192.0.2.0/24"]}]}
+    all_ports = {22, DECLARED, HIDDEN, NARROW}
+    assert from_peer(peer, listening) == all_ports | {PUBLISHED}
+    assert by_ipv6(peer) == all_ports
+    others = ["192.0.2.0/24", "2001:db8::/32"]
+    narrow = WALLS | {"firewall_extra": [{"port": NARROW, "sources": others}]}
     must(apply(listening, narrow, "firewall"))
     assert from_peer(peer, listening) == {22, DECLARED, PUBLISHED}
+    assert by_ipv6(peer) == {22, DECLARED}
 
 
 def test_a_restricted_node_reaches_the_depot_and_what_is_listed(
@@ -231,14 +245,20 @@ def test_a_restricted_node_reaches_the_depot_and_what_is_listed(
     address = nodes.find(peer.name).host
     assert reach(listening, PEER, 22, 8080, TLS_PORT) == {22, 8080, TLS_PORT}
     restricted = WALLS | {
-        "firewall_extra": [{"port": NARROW, "sources": [f"{address}/32"]}],
+        "firewall_extra": [{"port": NARROW, "sources": [f"{address}/32", f"{PEER_6}/128"]}],
         "firewall_outbound": "restricted",
         "firewall_depot": SECURE,
-        "firewall_outbound_to": [{"to": [podman.DNS], "port": 53, "protocol": "udp"}],
+        "firewall_outbound_to": [
+            {"to": [podman.DNS], "port": 53, "protocol": "udp"},
+            {"to": [PEER_6], "port": 22},
+        ],
     }
+    assert reach(listening, PEER_6, 22, OTHER_6) == {22, OTHER_6}
     must(apply(listening, restricted, "firewall"))
     assert from_peer(peer, listening) == {22, DECLARED, NARROW, PUBLISHED}
+    assert by_ipv6(peer) == {22, DECLARED, NARROW}
     assert reach(listening, PEER, 22, 8080, TLS_PORT) == {TLS_PORT}
+    assert reach(listening, PEER_6, 22, OTHER_6) == {22}
     inside = f"podman exec web sh -c 'echo | nc -w 3 {address} {{}}'"
     assert listening.run(inside.format(TLS_PORT)).code == 0
     assert listening.run(inside.format(8080)).code != 0
