@@ -15,7 +15,7 @@ NODE = {
     "hostname": "hub",
     "cacheable": True,
 }
-HUB = Validation("jupyterhub", NODE)
+HUB = Validation("jupyterhub", NODE, "validate.yml", "brought.yml")
 
 PROFILE: dict[str, Any] = {"name": "a", "memory": "4G", "cpu": 0.5, "default": True}
 BAD: list[tuple[str, Any, str]] = [

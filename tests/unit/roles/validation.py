@@ -27,13 +27,17 @@ class Validation:
     Args:
         role: its name.
         facts: what the node's facts are.
-        file: which of the role's files of tasks.
+        files: which of the role's files of tasks.
     """
 
-    def __init__(self, role: str, facts: Values, file: str = "validate.yml") -> None:
+    def __init__(self, role: str, facts: Values, *files: str) -> None:
         self.role, self.facts = ROLES / role, facts
         self.word = re.compile(rf"\b{role}_\w+")
-        self.tasks: list[Task] = yaml.safe_load((self.role / "tasks" / file).read_text())
+        self.tasks: list[Task] = [
+            task
+            for file in files or ["validate.yml"]
+            for task in yaml.safe_load((self.role / "tasks" / file).read_text())
+        ]
         specs = yaml.safe_load((self.role / "meta/argument_specs.yml").read_text())
         self.variables = set(specs["argument_specs"]["main"]["options"])
 
