@@ -1,12 +1,12 @@
 """What does a converge that changes nothing cost a controller for each node, pushed and pulled?
 
-Usage: .venv/bin/python benchmarks/fleet.py [--sizes 1,5,20,50] [--json]
+Usage: .venv/bin/python benchmarks/fleet.py [--sizes 1,5,20,50] [--ways WAY ...] [--json]
 The nodes are light: copies of one that has converged without the long roles, with systemd, sshd and
 a root of their own, on a network with a depot node. More than twenty do not fit (the kernel's limit
-of inotify instances); further targets are other names of these, and do not pull. For each size: the controller pushes over plain
-SSH, then with Mitogen; all nodes pull at once; dnf on all nodes fetches an installation's packages
-at once. They share this machine's processors with the controller, so what tells is the processor's
-time, not the wall's.
+of inotify instances); further targets are other names of these, and do not pull. For each size: the
+controller pushes over plain SSH, then with Mitogen; all nodes pull at once; dnf fetches an
+installation's packages for all targets at once. They share this machine's processors with the
+controller, so what tells is the processor's time, not the wall's.
 """
 
 from __future__ import annotations
@@ -44,9 +44,11 @@ DEPOT, SEED = "bench-depot", "bench-seed"
 NODES = 20
 IMAGE = f"{podman.OWN}bench-fleet"
 TAGS = "preflight,toolkit,repositories"
-# What a node without packages and metadata asks the depot for.
-INSTALL = """set -e; own=$(mktemp -d); dnf="dnf -qy --setopt=cachedir=$own --downloaddir=$own"
-$dnf install --downloadonly podman; rm -r $own"""
+# What a node without packages and metadata asks the depot for. Two of them on one node would both
+# bring rpm its keys.
+INSTALL = """set -e; own=$(mktemp -d); options="--setopt=cachedir=$own --setopt=landbridge.gpgcheck=0"
+dnf -qy $options --downloaddir=$own install --downloadonly podman; rm -r $own"""
+WAYS = ("push", "push, Mitogen", "pull", "dnf's packages")
 CA, PEM = "/etc/pki/bench-ca.pem", "/etc/pki/bench.pem"
 LOG = "/var/log/nginx/landbridge-depot.access.log"
 # What all processes of a node have used, those that have ended included, in hundredths of seconds.
@@ -71,11 +73,12 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", default="1,5,20,50", help="numbers of nodes")
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS, help="all if not given")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     arguments = parser.parse_args()
     sizes = [int(size) for size in arguments.sizes.split(",")]
     with tempfile.TemporaryDirectory() as folder, served(Path(folder)) as hosts:
-        costs = [cost for size in sizes for cost in measured(hosts, size)]
+        costs = [cost for size in sizes for cost in measured(hosts, size, arguments.ways)]
     if arguments.json:
         print(json.dumps([asdict(cost) for cost in costs], indent=2))
         return
@@ -161,8 +164,8 @@ def apply(file: Path, *words: str, environment: dict[str, str] | None = None) ->
         raise SystemExit(done.stdout[-4000:])
 
 
-def measured(variables: dict[str, Any], size: int) -> list[Cost]:
-    """Every way, for so many nodes."""
+def measured(variables: dict[str, Any], size: int, ways: list[str]) -> list[Cost]:
+    """Each of the ways, for so many nodes."""
     names = [f"bench-{number}" for number in range(min(size, NODES))]
     try:
         with ThreadPoolExecutor(2) as pool:
@@ -176,15 +179,15 @@ def measured(variables: dict[str, Any], size: int) -> list[Cost]:
             content["all"]["hosts"] = {f"{n}-{name}": hosts[name] for n, name in enumerate(targets)}
             file.write_text(yaml.safe_dump(content))
             push = ("--tags", TAGS)
-            ways = {
+            acts = {
                 "push": lambda: apply(file, *push),
                 "push, Mitogen": lambda: mitogen(file, *push),
                 "pull": lambda: everywhere(names, "landbridge pull"),
                 "dnf's packages": lambda: everywhere(targets, INSTALL),
             }
             if targets != names:
-                del ways["pull"]
-            return [cost(way, size, act) for way, act in ways.items()]
+                del acts["pull"]
+            return [cost(way, size, act) for way, act in acts.items() if way in ways]
     finally:
         nodes.destroy(*names)
 
