@@ -46,8 +46,9 @@ IMAGE = f"{podman.OWN}bench-fleet"
 TAGS = "preflight,toolkit,repositories"
 # What a node without packages and metadata asks the depot for. Two of them on one node would both
 # bring rpm its keys.
-INSTALL = """set -e; own=$(mktemp -d); options="--setopt=cachedir=$own --setopt=landbridge.gpgcheck=0"
-dnf -qy $options --downloaddir=$own install --downloadonly podman; rm -r $own"""
+INSTALL = """set -e; own=$(mktemp -d); unchecked=--setopt=landbridge.gpgcheck=0
+dnf -qy $unchecked --setopt=cachedir=$own --downloaddir=$own install --downloadonly podman
+rm -r $own"""
 WAYS = ("push", "push, Mitogen", "pull", "dnf's packages")
 CA, PEM = "/etc/pki/bench-ca.pem", "/etc/pki/bench.pem"
 LOG = "/var/log/nginx/landbridge-depot.access.log"
