@@ -21,7 +21,7 @@ DEPOT, REPORTS = "/var/lib/landbridge/depot", "/var/lib/landbridge/reports"
 RECEIVE = f"""
 mkdir -p {DEPOT}/releases/lab-000000000000
 cp {nodes.BUNDLE_MOUNT}/manifest.json* {DEPOT}/releases/lab-000000000000
-ln -s releases/lab-000000000000 {DEPOT}/current
+ln -sfn releases/lab-000000000000 {DEPOT}/current
 """
 ASK = f"curl -sS --cacert /etc/landbridge/depot/tls/depot.pem https://localhost:{PORT}/landbridge"
 STATUS = "-o /dev/null -w '%{http_code}'"

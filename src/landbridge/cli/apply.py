@@ -29,7 +29,7 @@ def apply(
     check: Annotated[bool, typer.Option("--check", help="Change nothing.")] = False,
     diff: Annotated[bool, typer.Option("--diff", help="Show what changes in files.")] = False,
     extra_vars: Annotated[
-        list[str] | None, typer.Option("--extra-vars", "-e", metavar="KEY=VALUE|@FILE")
+        list[str] | None, typer.Option("--extra-vars", "-e", metavar="KEY=VALUE|@FILE|JSON")
     ] = None,
     retry: Annotated[
         bool, typer.Option("--retry", help="Only nodes that failed or were out of reach so far.")

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 from landbridge.errors import InputError
 
 SYSTEM_COLLECTIONS = "/usr/share/ansible/collections"
@@ -31,8 +33,7 @@ class Playbook:
                 "give the path of an inventory file or folder",
             )
         for text in self.extra_vars:
-            if "=" not in text and not text.startswith("@"):
-                raise InputError(f"--extra-vars {text}: neither key=value nor @file")
+            _names(text)
 
     def arguments(self) -> list[str]:
         """Arguments of `ansible-playbook`, the playbook last."""
@@ -50,8 +51,28 @@ class Playbook:
 
     def shown(self) -> list[str]:
         """The arguments for logs: values of extra variables may be secrets, names are not."""
-        names = {text: text.split("=", 1)[0] + "=..." for text in self.extra_vars if "=" in text}
-        return [names.get(argument, argument) for argument in self.arguments()]
+        named = {text: _names(text) for text in self.extra_vars}
+        return [named.get(argument, argument) for argument in self.arguments()]
+
+
+def _names(text: str) -> str:
+    """What may be shown of extra variables: their names, or their file.
+
+    Raises:
+        InputError: Ansible would not understand them; the text may be a secret and is not shown.
+    """
+    if text.startswith("@"):
+        return text
+    if text.startswith("{"):
+        try:
+            loaded = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            said = getattr(error, "problem", None)
+            raise InputError(f"--extra-vars {{...}} is no JSON: {said}") from error
+        return "{" + ", ".join(f"{name}: ..." for name in loaded) + "}"
+    if "=" not in text:
+        raise InputError("--extra-vars has something that is no KEY=VALUE, @FILE or {JSON}")
+    return text.split("=", 1)[0] + "=..."
 
 
 def ansible_environment(content: Path, prefix: Path, base: Mapping[str, str]) -> dict[str, str]:
