@@ -272,14 +272,12 @@ def test_what_a_client_has_is_not_sent_again(site: Site) -> None:
 def test_one_client_has_so_many_connections_and_no_more(site: Site) -> None:
     large = max(site.root.rglob("*.conda"), key=lambda file: file.stat().st_size)
     asked, allowed = 80, 64
-    words = ["--parallel", "--parallel-immediate", "--parallel-max", str(asked)]
-    words += ["--cacert", str(site.ca), "--limit-rate", "1k", "--max-time", "20"]
+    words = ["--no-progress-meter", "--cacert", str(site.ca), "--limit-rate", "1k"]
+    words += ["--parallel", "--parallel-immediate", "--parallel-max", str(asked)]
+    words += ["--max-time", "20", "--write-out", "%{http_code}\\n"]
     one = ["-o", "/dev/null", site.url(str(large.relative_to(site.root)))]
     # Those that are served end with curl's time.
-    said = site.here(
-        "curl", "-s", "--no-progress-meter", *words, "-w", "%{http_code}\n", *(one * asked)
-    ).output
-    codes = Counter(said.split())
+    codes = Counter(site.here("curl", "-s", *words, *(one * asked)).output.split())
     assert set(codes) == {"200", "429"}
     assert codes["200"] == allowed
 
