@@ -25,6 +25,7 @@ table inet landbridge_egress {{
     oifname "eth0" icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} accept
     oifname "eth0" icmpv6 type {{ mld2-listener-report, nd-router-solicit }} accept
     oifname "eth0" ip daddr {subnet} accept
+    oifname "eth0" ip6 daddr {subnet_6} accept
     oifname != {{ "eth0", "{sink}" }} accept
     counter name "outside"
     meta l4proto tcp reject with tcp reset
@@ -46,9 +47,10 @@ ip -6 route add default dev {_SINK} src fd00:99::1
 """
 
 
-def guard(pid: int, address: str, subnet: str) -> None:
+def guard(pid: int, address: str, subnet: str, subnet_6: str) -> None:
     """Put the guard into the network namespace of process `pid`, whose address is `address`."""
-    _in_namespace(pid, ["nft", "-f", "-"], _RULES.format(subnet=subnet, sink=_SINK))
+    rules = _RULES.format(subnet=subnet, subnet_6=subnet_6, sink=_SINK)
+    _in_namespace(pid, ["nft", "-f", "-"], rules)
     _in_namespace(pid, ["sh", "-ec", _SINK_SCRIPT, "sh", address])
 
 

@@ -213,7 +213,7 @@ def down() -> None:
 def _boot(name: str) -> None:
     """Start a container whose network is guarded before its first process runs."""
     podman.run("init", name)
-    egress.guard(_pid(name), _address(name), podman.SUBNET)
+    egress.guard(_pid(name), _address(name), podman.SUBNET, podman.SUBNET_6)
     with sysctls.kept():
         podman.run("start", name)
         _wait_running(name)

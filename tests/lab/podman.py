@@ -13,6 +13,7 @@ from tests.lab.platforms import Platform
 OWN = "localhost/landbridge-lab/"  # images of the lab's, which have its key for ssh
 NETWORK = "lab"
 SUBNET = "10.99.0.0/24"
+SUBNET_6 = "fd00:6c62::/64"  # of a story that gives its nodes addresses
 DNS = "10.99.0.1"  # aardvark-dns: it knows the nodes' names and nothing else
 
 
