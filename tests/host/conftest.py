@@ -73,8 +73,7 @@ def login_secrets(node: Node) -> list[str]:
 def kernels(node: Node) -> list[str]:
     """Display names of the kernels that the hub must offer, where somebody can log in and look."""
     python = [e["kernel"] for e in environments(node) if e["kernel"]]
-    r = r_kernels(node) if node.promised("r") else []
-    return python + r if hub_by_pam(node) else []
+    return python + r_kernels(node) if hub_by_pam(node) else []
 
 
 def teams(node: Node) -> list[dict[str, Any]]:
