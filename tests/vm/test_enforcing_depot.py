@@ -61,7 +61,7 @@ def test_it_serves_from_its_own_domain(depot: vm.Machine) -> None:
 def test_it_takes_reports(depot: vm.Machine) -> None:
     put = f"echo '{{}}' | {ASK}/reports/{NODE}.json {STATUS} -T - -u '{NODE}:{PASSWORD}'"
     assert must(depot, put) == "201"
-    assert ":httpd_sys_rw_content_t:" in must(depot, f"stat -c %C {REPORTS}/{NODE}.json")
+    assert ":httpd_var_lib_t:" in must(depot, f"stat -c %C {REPORTS}/{NODE}.json")
 
 
 def test_files_have_the_labels_that_were_declared(depot: vm.Machine) -> None:
