@@ -4,7 +4,16 @@ from typing import Any
 
 from landbridge.facts.node import Node
 
-HELLO = ("--rm", "--network=none")
+# How it ends tells more than what it prints: Podman of EL9 was seen to lose the output of a program
+# that is quick, on a node that has much to do.
+CODE = 42
+
+
+def ends(node: Node, image: str, user: str | None = None) -> int:
+    """The exit code of a container of the image, whose program ends with `CODE`."""
+    options = ("--rm", "--network=none")
+    script = ("sh", "-c", f"exit {CODE}")
+    return int(node.run("podman", "run", *options, image, *script, user=user).rc)
 
 
 def test_podman_is_installed_from_rpms(node: Node) -> None:
@@ -12,13 +21,11 @@ def test_podman_is_installed_from_rpms(node: Node) -> None:
 
 
 def test_image_runs_as_root(node: Node, image: dict[str, Any]) -> None:
-    said = node.output("podman", "run", *HELLO, image["name"], "echo", "landbridge")
-    assert said.strip() == "landbridge"
+    assert ends(node, image["name"]) == CODE
 
 
 def test_image_runs_rootless(node: Node, image: dict[str, Any], user: str) -> None:
     name = image["name"]
     source = f"oci:{node.facts.depot.path}/images:{name}"
     node.output("skopeo", "copy", "--quiet", source, f"containers-storage:{name}", user=user)
-    said = node.output("podman", "run", *HELLO, name, "echo", "landbridge", user=user)
-    assert said.strip() == "landbridge"
+    assert ends(node, name, user) == CODE
