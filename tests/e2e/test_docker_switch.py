@@ -165,7 +165,7 @@ def test_goes_on_to_the_end(node: LabNode, image: str, before: str, ids: list[st
 
 def test_a_docker_of_no_package_is_left_alone(node: LabNode) -> None:
     must(node, "install --mode=755 /dev/null /usr/local/bin/dockerd")
-    ended = switch(node, "migrate", "--tags", "preflight")
+    ended = switch(node, "migrate", "--tags", "validate")
     assert ended.code != 0
     assert "Install docker-ce in its place" in " ".join(ended.output.split())
     must(node, "rm /usr/local/bin/dockerd")
@@ -177,7 +177,7 @@ def test_a_docker_that_is_stopped_is_not_removed_unseen(node: LabNode) -> None:
     must(node, "docker volume create late; docker start web")
     must(node, "systemctl stop docker.socket docker.service")
     for how in ("refuse", "migrate"):
-        ended = switch(node, how, "--tags", "preflight")
+        ended = switch(node, how, "--tags", "validate")
         assert ended.code != 0
         said = " ".join(ended.output.split())
         assert f"podman_replace_docker is {how}" in said
