@@ -38,7 +38,7 @@ test: lint lab ## every test: lint, unit, molecule scenarios and faults on lab n
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest tests/unit tests/e2e $(TOGETHER) $(PYTEST_ARGS)
 
 test-vm: LAB_PACKAGES += $(VM_PACKAGES)
-test-vm: lab ## JupyterHub in a virtual machine: SELinux enforces, memory is limited
+test-vm: lab ## JupyterHub and a depot in a virtual machine: SELinux enforces, memory is limited
 	$(BIN)/pytest tests/vm $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed ## ruff, mypy --strict, yamllint, ansible-lint (profile production)
