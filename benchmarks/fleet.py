@@ -83,12 +83,13 @@ def main() -> None:
     if arguments.json:
         print(json.dumps([asdict(cost) for cost in costs], indent=2))
         return
-    base = costs[0]
+    base = next((cost for cost in costs if cost.controller_cpu_each), None)
     for cost in costs:
+        over = f"{cost.controller_cpu_each / base.controller_cpu_each:.2f}" if base else "-"
         print(
             f"{cost.nodes:3} nodes, {cost.way:14}: {cost.wall:6.1f} s;"
             f" controller {cost.controller_cpu_each:5.2f} CPU s a node"
-            f" ({cost.controller_cpu_each / base.controller_cpu_each:.2f} of {base.way} to one);"
+            f" ({over} of the first);"
             f" depot {cost.depot_cpu_each:.3f} CPU s, {cost.depot_requests_each:.0f} requests"
             f" ({cost.depot_requests_each * cost.nodes / cost.wall:.0f}/s),"
             f" {cost.depot_megabytes_each:.1f} MB a node"

@@ -85,25 +85,30 @@ def _run(shares: Sequence[Share], seen: Seen) -> list[Check]:
         context.Process(target=checking.run, args=(share, there)).start()
         there.close()
         left.add(here)
-    while left:
-        for connection in left.intersection(wait(list(left))):
-            try:
-                message: checking.Message = connection.recv()
-            except EOFError:
-                left.remove(connection)
-                totals.setdefault(connection, 0)
-                continue
-            if isinstance(message, int):
-                totals[connection] = message
-            elif isinstance(message, Check):
-                checks.append(message)
-            else:
-                wrong.append(message)
-        # The number of all is known when every process has counted its own.
-        if len(totals) == len(shares):
-            for check in checks[shown:]:
-                seen(check, sum(totals.values()))
-            shown = len(checks)
+    try:
+        while left:
+            for connection in left.intersection(wait(list(left))):
+                try:
+                    message: checking.Message = connection.recv()
+                except EOFError:
+                    left.remove(connection)
+                    totals.setdefault(connection, 0)
+                    continue
+                if isinstance(message, int):
+                    totals[connection] = message
+                elif isinstance(message, Check):
+                    checks.append(message)
+                else:
+                    wrong.append(message)
+            # The number of all is known when every process has counted its own.
+            if len(totals) == len(shares):
+                for check in checks[shown:]:
+                    seen(check, sum(totals.values()))
+                shown = len(checks)
+    finally:
+        # After an error here: with nobody who listens, they clear up and end.
+        for connection in left:
+            connection.close()
     if wrong or not all(totals.values()) or len(checks) < sum(totals.values()):
         said = "\n".join(dict.fromkeys(wrong))
         raise NodeError(said or "a process that checks nodes has ended before its time")

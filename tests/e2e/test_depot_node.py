@@ -160,6 +160,11 @@ def test_another_run_changes_nothing(site: Site) -> None:
 
 
 def test_host_checks_hold_both_to_their_promises(site: Site) -> None:
+    held_to_their_promises(site)
+
+
+def held_to_their_promises(site: Site) -> None:
+    """What `landbridge verify` says of both nodes."""
     words = ["--inventory", site.node.folder / "site.yml", "--json"]
     said = run(BIN / "landbridge", "verify", *words, "--only", "repositories,depot").output
     checks = json.JSONDecoder().raw_decode(said[said.index("{\n") :])[0]["checks"]
@@ -501,10 +506,10 @@ def test_a_password_says_who_it_is_as_well(site: Site) -> None:
     assert set(modes) == {"root 600"}
     assert report(site, "reader", f"-u 'reader:{PASSWORD}'") in ("201", "204")
     assert report(site, "other", f"-u 'reader:{PASSWORD}'") == "403"
-    test_host_checks_hold_both_to_their_promises(site)
+    held_to_their_promises(site)
 
 
-def test_a_user_reads_it_with_a_password_of_his_own(site: Site) -> None:
+def test_a_user_reads_it_with_a_password_of_her_own(site: Site) -> None:
     pip = f"python3 $(ls {OWN}/current/toolkit/wheels/pip-*.whl)/pip"
     fetch = f"runuser -u {USER} -- sh -c 'cd && {pip} download -q --no-deps --no-input tabulate'"
     must(site.node.run(f"useradd -m {USER}"))

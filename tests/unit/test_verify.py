@@ -1,5 +1,6 @@
 """Verification with checks and nodes of the tests' own."""
 
+import multiprocessing
 import os
 import sys
 import textwrap
@@ -107,6 +108,32 @@ def test_a_killed_process_is_an_error_not_a_pass(content: Path, inventory: Path)
     add(content, "fatal", f"import os\n\ndef test_it(any_node):\n    {kill}\n")
     with pytest.raises(NodeError, match="ended before its time"):
         verify(content, inventory, environment=OWN)
+
+
+def test_nobody_is_checked_for_who_has_gone(content: Path, inventory: Path, tmp_path: Path) -> None:
+    add(
+        content,
+        "many",
+        f"""
+        import time
+        from pathlib import Path
+        import pytest
+
+        @pytest.mark.parametrize("number", range(400))
+        def test_it(any_node, number):
+            Path({str(tmp_path)!r}, f"done-{{any_node}}-{{number}}").touch()
+            time.sleep(0.02)
+        """,
+    )
+
+    def gone(_check: Check, _total: int) -> None:
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        verify(content, inventory, environment=OWN, only=["many"], seen=gone)
+    for process in multiprocessing.active_children():
+        process.join()
+    assert 0 < len(list(tmp_path.glob("done-*"))) < 800
 
 
 def test_nodes_are_checked_at_the_same_time(content: Path, inventory: Path, tmp_path: Path) -> None:

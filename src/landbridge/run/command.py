@@ -11,6 +11,7 @@ import yaml
 from landbridge.errors import InputError
 
 SYSTEM_COLLECTIONS = "/usr/share/ansible/collections"
+_GIVE = """give -e KEY=VALUE, -e @FILE or -e '{"KEY": VALUE}', in quotes of the shell's"""
 
 
 @dataclass(frozen=True)
@@ -68,10 +69,10 @@ def _names(text: str) -> str:
             loaded = yaml.safe_load(text)
         except yaml.YAMLError as error:
             said = getattr(error, "problem", None)
-            raise InputError(f"--extra-vars {{...}} is no JSON: {said}") from error
+            raise InputError(f"--extra-vars {{...}} is no JSON: {said}", _GIVE) from error
         return "{" + ", ".join(f"{name}: ..." for name in loaded) + "}"
     if "=" not in text:
-        raise InputError("--extra-vars has something that is no KEY=VALUE, @FILE or {JSON}")
+        raise InputError("--extra-vars: neither KEY=VALUE nor @FILE nor {JSON}", _GIVE)
     return text.split("=", 1)[0] + "=..."
 
 

@@ -6,6 +6,7 @@ A row of BAD is a variable, a value, and words that the message must have.
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.unit.roles.validation import Validation
 
@@ -18,6 +19,8 @@ NODE = {
     "cacheable": True,
 }
 PODMAN = Validation("podman", NODE)
+# What all other parts of the role rely on.
+FIRST = ("docker.yml", "validate.yml")
 
 SECRETS, QUADLETS = "podman_secrets", "podman_quadlets"
 POOLS = "podman_address_pools"
@@ -151,3 +154,10 @@ def test_bad_value_is_refused_by_name_and_with_the_mend(said: list[str], row: in
 
 def test_every_variable_that_is_judged_has_a_row() -> None:
     assert PODMAN.judged() - {variable for variable, *_ in BAD} == set()
+
+
+def test_whoever_runs_a_part_of_the_role_has_its_variables_judged() -> None:
+    parts = yaml.safe_load((PODMAN.role / "tasks/main.yml").read_text())
+    judged = [set(p["tags"]) for p in parts if p["ansible.builtin.import_tasks"] in FIRST]
+    assert len(judged) == len(FIRST)
+    assert all(tags >= {tag for part in parts for tag in part["tags"]} for tags in judged)
